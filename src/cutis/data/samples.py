@@ -1,0 +1,51 @@
+"""The one sample type that every data set yields, and the data set that holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+__all__ = ["Dataset", "Sample"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image with what is known about it.
+
+    `group` names what must not be shared between splits: the lesion where the data set says so, else the image itself.
+    `label` is a class name (HAM10000's seven, PH2's diagnosis, ...); `symmetry` is SymDerm's code: 0 asymmetric, 1 one
+    axis, 2 two axes; `split` is the data set's own official split ('train', 'validation', 'test') where it has one.
+    """
+
+    id: str
+    image: Path
+    mask: Path | None = None
+    label: str | None = None
+    symmetry: int | None = None
+    group: str = ""
+    split: str | None = None
+    extra: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.group:
+            object.__setattr__(self, "group", self.id)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A named list of samples under one folder; `classes` in the order of their label indices, if it is labelled."""
+
+    name: str
+    root: Path
+    samples: tuple[Sample, ...]
+    classes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return iter(self.samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.samples[index]

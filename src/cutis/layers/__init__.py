@@ -1,0 +1,1 @@
+"""Deep-learning building blocks that a paper names."""
