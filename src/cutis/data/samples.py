@@ -13,13 +13,14 @@ __all__ = ["Dataset", "Sample"]
 class Sample:
     """One image with what is known about it.
 
-    `group` names what must not be shared between splits: the lesion where the data set says so, else the image itself.
+    `dataset` is the registry name of the data set it came from. `group` names what must not be shared between splits: the lesion where the data set says so, else the image itself.
     `label` is a class name (HAM10000's seven, PH2's diagnosis, ...); `symmetry` is SymDerm's code: 0 asymmetric, 1 one
     axis, 2 two axes; `split` is the data set's own official split ('train', 'validation', 'test') where it has one.
     """
 
     id: str
     image: Path
+    dataset: str = ""
     mask: Path | None = None
     label: str | None = None
     symmetry: int | None = None
