@@ -35,12 +35,16 @@ class Sample:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A named list of samples under one folder; `classes` in the order of their label indices, if it is labelled."""
+    """A named list of samples under one folder; `classes` in the order of their label indices, if it is labelled.
+
+    `absent` holds the ids that the data set's own tables or masks name but whose image is not in the folder.
+    """
 
     name: str
     root: Path
     samples: tuple[Sample, ...]
     classes: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.samples)
