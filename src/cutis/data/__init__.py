@@ -1,1 +1,1 @@
-"""Public data sets in their official layouts, each yielding the same `Sample`; splits, checks, caches, drawn lesions."""
+"""Public data sets in their official layouts, all yielding the same `Sample`; splits, checks, caches, drawn lesions."""

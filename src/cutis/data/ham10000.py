@@ -1,8 +1,9 @@
 """HAM10000: 10,015 dermoscopic images of 7,470 lesions in seven classes, with the lesion masks of Tschandl et al.
 
-Tschandl, Rosendahl and Kittler, "The HAM10000 dataset" (Scientific Data 5, 2018); masks: Tschandl et al., "Human-computer
-collaboration for skin cancer recognition" (Nature Medicine 26, 2020). Layout: `HAM10000_images_part_1` and `_2`,
-`HAM10000_metadata` (comma- or tab-separated), `HAM10000_segmentations_lesion_tschandl`.
+Tschandl, Rosendahl and Kittler, "The HAM10000 dataset" (Scientific Data 5, 2018); masks: Tschandl et al.,
+"Human-computer collaboration for skin cancer recognition" (Nature Medicine 26, 2020). Layout:
+`HAM10000_images_part_1` and `_2`, `HAM10000_metadata` (comma- or tab-separated),
+`HAM10000_segmentations_lesion_tschandl`.
 Several images show one lesion: the group is `lesion_id`. The set has no official split.
 """
 

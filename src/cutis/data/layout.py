@@ -1,4 +1,4 @@
-"""Finding files in the folders that data sets are published as: images by stem, tables by name, the folder that holds a marker.
+"""Finding files in the folders that data sets are published as: images by stem, tables and folders by name.
 
 Archives unpack with or without an extra folder around them, on Windows in another case, on macOS with `._` companions:
 these helpers see the same files each time. Nothing is decoded here.
@@ -22,13 +22,14 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".
 def files_by_stem(
     folder: Path | None, *, suffixes: Iterable[str] = IMAGE_SUFFIXES, strip: tuple[str, ...] = ()
 ) -> dict[str, Path]:
-    """Files of `folder` and the folders inside it, by name without suffix, sorted; `strip` removes endings like `_segmentation`.
+    """Files of `folder` and the folders inside it, by name without suffix, sorted.
 
-    Endings and suffixes are compared without case. A folder that is not there (or None) holds nothing.
+    `strip` removes endings like `_segmentation` from the names. Endings and suffixes are compared without case. A folder that is not there (or None) holds nothing.
     """
     if folder is None:
         return {}
-    wanted, found = {suffix.lower() for suffix in suffixes}, {}
+    wanted = {suffix.lower() for suffix in suffixes}
+    found: dict[str, Path] = {}
     for path in sorted(_files(folder)):
         if path.suffix.lower() in wanted and not path.name.startswith("."):
             found.setdefault(_without(path.stem, strip), path)
@@ -36,7 +37,7 @@ def files_by_stem(
 
 
 def first_match(folder: Path, *patterns: str) -> Path | None:
-    """First entry of `folder` (by name, without case) that fits one of the patterns, patterns tried in order; else None."""
+    """First entry of `folder` (by name, case ignored) that fits a pattern, the patterns tried in order; else None."""
     names = sorted(entry.name for entry in os.scandir(folder)) if folder.is_dir() else []
     for pattern in patterns:
         for name in names:

@@ -1,7 +1,8 @@
 """PH2: 200 dermoscopic images of melanocytic lesions, with outline, diagnosis and asymmetry by dermatologists.
 
-Mendonca et al., "PH2 - a dermoscopic image database for research and benchmarking" (EMBC 2013). Layout: `PH2 Dataset images/
-IMD002/IMD002_Dermoscopic_Image/IMD002.bmp`, `.../IMD002_lesion/IMD002_lesion.bmp`, `PH2_dataset.txt` beside the folder.
+Mendonca et al., "PH2 - a dermoscopic image database for research and benchmarking" (EMBC 2013). Layout:
+`PH2 Dataset images/IMD002/IMD002_Dermoscopic_Image/IMD002.bmp`, `.../IMD002_lesion/IMD002_lesion.bmp`, and
+`PH2_dataset.txt` beside the folder (its spreadsheet holds the same and is not read).
 PH2 codes asymmetry 0 = symmetric in both axes, 1 = in one, 2 = asymmetric; `Sample.symmetry` counts the axes of
 symmetry (SymDerm's code), so it is 2 minus PH2's.
 """
@@ -27,7 +28,8 @@ def read_ph2(root: Path) -> Dataset:
     if folder is None:
         raise CutisError(f"{root} holds no folder 'PH2 Dataset images': give the unpacked PH2Dataset folder")
     rows = _rows(first_match(root, "PH2_dataset.txt"))
-    images, masks = {}, {}
+    images: dict[str, Path] = {}
+    masks: dict[str, Path] = {}
     for case in sorted(path for path in folder.iterdir() if path.is_dir()):
         images |= files_by_stem(first_match(case, "*_Dermoscopic_Image"))
         masks |= files_by_stem(first_match(case, "*_lesion"), strip=("_lesion",))
@@ -46,15 +48,14 @@ def _sample(name: str, image: Path, mask: Path | None, codes: tuple[int, int] | 
 
 
 def _rows(table: Path | None) -> dict[str, tuple[int, int]]:
-    """(diagnosis, asymmetry) by image name. Cells are parted by `||` in the official file and by tabs in copies of it.
-
-    The histological diagnosis stands between name and clinical diagnosis in the official file and is mostly empty.
-    """
+    """(diagnosis, asymmetry) by image name. Cells are parted by `||` in the official file and by tabs in copies of it."""
     found: dict[str, tuple[int, int]] = {}
+    columns: list[str] = []
     for line in table.read_text(encoding="latin-1").splitlines() if table else ():
-        name = re.search(r"\bIMD\d+\b", line)
-        cells = [cell.strip() for cell in re.split(r"\|\||\t", line[name.end() :])] if name else []
-        codes = [int(cell) for cell in cells if cell in {"0", "1", "2"}]
-        if name and len(codes) >= 2:
-            found[name.group()] = (codes[0], codes[1])
+        cells = [cell.strip() for cell in re.split(r"\|\||\t", line)]
+        if "Name" in cells and "Asymmetry" in cells:
+            columns = cells
+        row = dict(zip(columns, cells, strict=False))
+        if re.fullmatch(r"IMD\d+", row.get("Name", "")):
+            found[row["Name"]] = (int(row["Clinical Diagnosis"]), int(row["Asymmetry"]))
     return found
