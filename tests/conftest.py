@@ -6,6 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("cutis", deadline=None)  # a busy machine is no failure
+settings.load_profile("cutis")
 
 
 def research_data() -> Path | None:
