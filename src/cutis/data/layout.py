@@ -24,7 +24,8 @@ def files_by_stem(
 ) -> dict[str, Path]:
     """Files of `folder` and the folders inside it, by name without suffix, sorted.
 
-    `strip` removes endings like `_segmentation` from the names. Endings and suffixes are compared without case. A folder that is not there (or None) holds nothing.
+    `strip` removes endings like `_segmentation` from the names. Endings and suffixes are compared without case. A
+    folder that is not there (or None) holds nothing.
     """
     if folder is None:
         return {}

@@ -48,7 +48,7 @@ def _sample(name: str, image: Path, mask: Path | None, codes: tuple[int, int] | 
 
 
 def _rows(table: Path | None) -> dict[str, tuple[int, int]]:
-    """(diagnosis, asymmetry) by image name. Cells are parted by `||` in the official file and by tabs in copies of it."""
+    """(diagnosis, asymmetry) by image name; cells are parted by `||` in the official file, by tabs in copies of it."""
     found: dict[str, tuple[int, int]] = {}
     columns: list[str] = []
     for line in table.read_text(encoding="latin-1").splitlines() if table else ():
