@@ -21,6 +21,20 @@ app = App(
 )
 
 
+@app.command
+def doctor(*, json: bool = False) -> int:
+    """Say what works on this machine, what is missing, and what to do about it.
+
+    Parameters
+    ----------
+    json
+        Print JSON instead of a table.
+    """
+    from cutis.doctor import report
+
+    return report(as_json=json)
+
+
 def main() -> None:
     """Run the command line; a user's mistake is one line and exit code 2."""
     try:
