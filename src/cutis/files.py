@@ -13,7 +13,7 @@ __all__ = ["atomic_path", "atomic_write"]
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary name in the same folder; move it to `path` when the block ends well, remove it when it does not."""
+    """Yield a temporary name in the same folder; move it to `path` when the block ends well, else remove it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=path.suffix, dir=path.parent)
     os.close(handle)

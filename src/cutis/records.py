@@ -1,4 +1,4 @@
-"""What travels out of an analysis: one `Analysis` an image; the contract of the JSON lines, the HTTP answer and the report.
+"""What travels out of an analysis, one `Analysis` an image: the contract of JSON lines, HTTP answer and report.
 
 Lengths are pixels of the image as a person sees it (EXIF orientation applied) unless the name says `_mm`.
 """
@@ -17,7 +17,7 @@ class Record(BaseModel):
 
 
 class Asymmetry(Record):
-    """Share of the lesion's area that does not overlap with its mirror image, about each principal axis (0 = symmetric)."""
+    """Share of the area that does not overlap with its mirror image about each principal axis (0 = symmetric)."""
 
     major_axis: float = Field(ge=0, le=1)
     minor_axis: float = Field(ge=0, le=1)

@@ -1,1 +1,1 @@
-"""Pixels, without torch: reading, framing, hair, colour, edges and mask clean-up. The only implementations; training uses them too."""
+"""Pixels, without torch: reading, framing, hair, colour, edges, mask clean-up; training uses the same functions."""

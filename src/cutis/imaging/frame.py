@@ -35,15 +35,19 @@ class Frame(NamedTuple):
     def fit(cls, width: int, height: int, size: int) -> Frame:
         scale = size / max(width, height)
         inner_width, inner_height = max(1, round(width * scale)), max(1, round(height * scale))
-        return cls(width, height, size, (size - inner_width) // 2, (size - inner_height) // 2, inner_width, inner_height)
+        return cls(
+            width, height, size, (size - inner_width) // 2, (size - inner_height) // 2, inner_width, inner_height
+        )
 
     def crop(self, square: NDArray) -> NDArray:
-        """(size, size[, C]) -> (inner_height, inner_width[, C]): the part of the square that shows the image; a view."""
+        """(size, size[, C]) -> (inner_height, inner_width[, C]): the part of the square that is image; a view."""
         return square[self.top : self.top + self.inner_height, self.left : self.left + self.inner_width]
 
     def restore(self, square: NDArray, width: int | None = None, height: int | None = None) -> NDArray:
         """(size, size[, C]) -> (height, width[, C]): out of the square, at the image's own size, bilinear."""
-        return cv2.resize(self.crop(square), (width or self.width, height or self.height), interpolation=cv2.INTER_LINEAR)
+        return cv2.resize(
+            self.crop(square), (width or self.width, height or self.height), interpolation=cv2.INTER_LINEAR
+        )
 
 
 def letterbox(image: NDArray, size: int) -> tuple[NDArray, Frame]:

@@ -1,8 +1,8 @@
-"""What happens to an image before a network sees it: one description, one implementation, for training and analysis alike.
+"""What happens to an image before a network sees it: one description, one implementation, for training and analysis.
 
-SparseSegNet, Sec. 4.2, in its order: (hair removal,) CLAHE, Reinhard, LoG fusion, letterbox. Each step is optional. Scaling
-to [0, 1] and standardising happen inside the network's graph with `mean` and `std`. The description travels in the ONNX
-metadata of a model (`cutis.preprocessing`, JSON) and in the run folder of a training.
+SparseSegNet, Sec. 4.2, in its order: (hair removal,) CLAHE, Reinhard, LoG fusion, letterbox. Each step is optional.
+Scaling to [0, 1] and standardising happen inside the network's graph with `mean` and `std`. The description travels in
+the ONNX metadata of a model (`cutis.preprocessing`, JSON) and in the run folder of a training.
 
 Differs from the paper in one point: the letterbox comes first, so that a step costs the same for every photo; sigma and
 tiles are then in pixels of the network's frame.
