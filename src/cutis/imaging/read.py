@@ -88,7 +88,7 @@ def read_image(source: Path | bytes, *, max_pixels: int = MAX_PIXELS, min_side: 
         spacing = spacing_mm(image, kind)
         width, height = image.size
         if kind == "JPEG":
-            reduce = _reduction(max(width, height), min_side)
+            reduce = _reduction(width, height, min_side)
             orientation = _orientation(image)
             pixels = _jpeg(image, content, reduce)
         else:
@@ -208,8 +208,11 @@ def _pages(image: Image.Image, kind: str) -> int:
     return same
 
 
-def _reduction(longest: int, min_side: int | None) -> int:
-    return next((k for k in (8, 4, 2) if min_side and -(-longest // k) >= min_side), 1)
+def _reduction(width: int, height: int, min_side: int | None) -> int:
+    """The largest scale of the decoder that leaves the longest side at least `min_side`."""
+    if min_side is None or min(width, height) < 8:
+        return 1
+    return next((k for k in (8, 4, 2) if -(-max(width, height) // k) >= min_side), 1)
 
 
 def _jpeg(image: Image.Image, content: bytes, reduce: int) -> NDArray[np.uint8]:
