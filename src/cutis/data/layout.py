@@ -31,9 +31,10 @@ def files_by_stem(
         return {}
     wanted = {suffix.lower() for suffix in suffixes}
     found: dict[str, Path] = {}
-    for path in sorted(_files(folder)):
-        if path.suffix.lower() in wanted and not path.name.startswith("."):
-            found.setdefault(_without(path.stem, strip), path)
+    for parent, name in sorted((parent, name) for parent, _, names in os.walk(folder) for name in names):
+        stem, suffix = os.path.splitext(name)  # noqa: PTH122  (ten thousand Path objects take half a second)
+        if suffix.lower() in wanted and not name.startswith("."):
+            found.setdefault(_without(stem, strip), Path(parent, name))
     return found
 
 
@@ -70,11 +71,6 @@ def read_table(path: Path) -> list[dict[str, str]]:
 def listed_images(images: dict[str, Path], *listings: Iterable[str]) -> tuple[str, ...]:
     """Ids that a listing (metadata rows, mask files) names but no image stands for, sorted."""
     return tuple(sorted({name for listing in listings for name in listing} - images.keys()))
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    for parent, _, names in os.walk(folder):
-        yield from (Path(parent, name) for name in names)
 
 
 def _subfolders(folder: Path) -> list[Path]:
