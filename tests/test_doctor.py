@@ -136,3 +136,13 @@ def test_the_report_tells_by_its_exit_code_and_its_json_holds_every_check(monkey
     assert written == {"works": code == 0, "checks": [check._asdict()]}
     assert doctor.report(as_json=False) == code
     assert "[2.4]: advice" in capsys.readouterr().out
+
+
+def test_packages_that_are_missing_alike_share_a_line_of_the_table(monkeypatch, capsys):
+    absent = [doctor.Check("train", name, "absent", doctor.MISSING, "install") for name in ("torch", "timm")]
+    same = [doctor.Check("train", name, "ok", "1.0") for name in ("pandas", "scipy")]
+    monkeypatch.setattr(doctor, "examine", lambda: iter([*absent, *same]))
+    assert doctor.report(as_json=False) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == ["train", "2", "packages", "absent", "not", "installed:", "install"]
+    assert lines[1:3] == [["pandas", "ok", "1.0"], ["scipy", "ok", "1.0"]]

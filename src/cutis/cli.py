@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -35,6 +36,62 @@ def doctor(*, json: bool = False) -> int:
     return report(as_json=json)
 
 
+@app.command
+def evaluate(
+    model: str | None = None,
+    /,
+    *,
+    data: Path,
+    predictions: Path | None = None,
+    dataset: Annotated[list[str] | None, Parameter(negative="")] = None,
+    split: str = "test",
+    output: Path | None = None,
+    against: Path | None = None,
+    limit: int | None = None,
+) -> int:
+    """Measure how well a model's masks fit the truth, image by image, and print means with their intervals.
+
+    Parameters
+    ----------
+    model
+        Name of a bundled model (default: the one that `analyze` uses), an exported ONNX file, or a run folder.
+    data
+        Folder that holds one or more data sets in their official layouts.
+    predictions
+        Folder of predicted masks (<image id>.png) to measure instead of a model.
+    dataset
+        Only this data set; may be given several times. Default: those of the training, else all that have masks.
+    split
+        train, validation, test, or all; as the model's training divided its data.
+    output
+        Folder for rows.csv, summary.json, summary.md and a picture of the worst cases of each data set.
+    against
+        rows.csv of another evaluation: paired tests on the images that both have.
+    limit
+        At most so many images of each data set, evenly spread.
+    """
+    import shlex
+
+    from cutis.evaluation import verb
+
+    if predictions and model:
+        raise CutisError("a model and --predictions are given: evaluate one of them")
+    if predictions:
+        subject = verb.of_masks(predictions)
+    else:
+        from cutis.analysis.pipeline import predict_mask
+        from cutis.analysis.runtime import load_model
+
+        if model and Path(model).is_dir():
+            subject = verb.of_run(Path(model), predict_mask)
+        else:
+            subject = verb.of_model(load_model(model), predict_mask)
+    return verb.run(
+        subject, data, datasets=dataset, part=split, output=output, against=against, limit=limit,
+        command=shlex.join(["cutis", *sys.argv[1:]]),
+    )  # fmt: skip
+
+
 def main() -> None:
     """Run the command line; a user's mistake is one line and exit code 2."""
     try:
@@ -45,6 +102,9 @@ def main() -> None:
     except KeyboardInterrupt:
         print("cutis: stopped", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:  # the reader of a pipe (`| head`) has seen enough; Python would complain again at its exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from importlib import metadata
+from itertools import groupby
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -41,6 +42,7 @@ KNOWN_ERRORS = {
     "DLL load failed": "install the Microsoft Visual C++ Redistributable, then try again",
 }
 MARKS = {"ok": "[green]ok[/]", "absent": "[yellow]absent[/]", "broken": "[red]broken[/]"}
+MISSING = "not installed"
 ROOM_NEEDED = 1e9
 
 # Every answer is one line behind a mark: libraries may print while they are imported.
@@ -109,15 +111,23 @@ def report(as_json: bool) -> int:
     table = Table(box=None, pad_edge=False, show_header=False)
     for overflow in ("ignore", "ignore", "ignore", "fold"):
         table.add_column(overflow=overflow, no_wrap=overflow == "ignore")
-    group = ""
-    for check in checks:
-        said = ": ".join(part for part in (check.detail, check.advice) if part)
-        table.add_row("" if check.group == group else check.group, check.name, MARKS[check.status], escape(said))
-        group = check.group
+    shown = ""
+    for (group, name, status, said), alike in groupby(checks, _line):
+        table.add_row(
+            "" if group == shown else group, name or f"{len(list(alike))} packages", MARKS[status], escape(said)
+        )
+        shown = group
     console = Console()
     console.print(table)
     console.print("cutis works here." if good else "cutis does not work here: see the lines above that are not ok.")
     return 0 if good else 1
+
+
+def _line(check: Check) -> tuple[str, str, str, str]:
+    """Group, name, status and what is said; without the name where packages that are missing alike share a line."""
+    said = ": ".join(part for part in (check.detail, check.advice) if part)
+    shared = check.status == "absent" and check.detail == MISSING
+    return check.group, "" if shared else check.name, check.status, said
 
 
 def probe(modules: Sequence[str]) -> dict[str, str | None]:
@@ -192,7 +202,7 @@ def _packages(extra: str, distributions: Sequence[str]) -> Iterator[Check]:
         if error is None:
             yield Check(extra, name, "ok", _version(name))
         elif error == "missing":
-            yield Check(extra, name, "absent", "not installed", install)
+            yield Check(extra, name, "absent", MISSING, install)
         else:
             yield Check(extra, name, "broken", error, advise(error, f"{install} --force-reinstall"))
 
