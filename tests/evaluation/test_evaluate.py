@@ -15,7 +15,7 @@ from cutis.data.samples import Sample
 from cutis.errors import CutisError
 from cutis.evaluation import tables
 from cutis.evaluation.evaluate import Failure, Row, evaluate
-from cutis.evaluation.predictors import from_masks, from_network
+from cutis.evaluation.predictors import NetworkModel, from_masks
 from cutis.evaluation.selection import SplitRule, divide, thin_out
 from cutis.evaluation.summary import BOOTSTRAP, Empties, compare, summarise
 from cutis.evaluation.worst import PREDICTED, TRUTH, contact_sheet, draw_case, lowest
@@ -128,7 +128,9 @@ def test_predicted_masks_of_one_name(tmp_path):
     write(tmp_path / "b" / "1.png", disc(6, 8, 3))
     predict = from_masks(tmp_path)
     assert (predict(Sample("b/1", Path("b/1.jpg"))) == disc(6, 8, 3)).all()
-    with pytest.raises(CutisError, match="two predicted masks fit"):
+    assert (predict(Sample("1", Path("1.jpg"), dataset="a")) == disc(6, 8, 2)).all()
+    assert (predict(Sample("1", Path("home/b/1.jpg"))) == disc(6, 8, 3)).all()
+    with pytest.raises(CutisError, match="several predicted masks are called 1"):
         predict(Sample("1", Path("1.jpg")))
     with pytest.raises(CutisError, match=r"no predicted mask 2\.png"):
         predict(Sample("2", Path("2.jpg")))
@@ -139,16 +141,18 @@ def test_predicted_masks_of_one_name(tmp_path):
         from_masks(tmp_path / "empty")
 
 
-def test_a_network_is_given_what_it_was_trained_with(tmp_path):
+def test_a_network_answers_as_an_exported_model_would(tmp_path):
     import torch
 
+    from cutis.analysis.pipeline import predict_mask
     from cutis.imaging.preprocessing import Preprocessing
 
     class Bright(torch.nn.Module):
         """Lesion where red is above its mean; checks the scale by the way."""
 
         def forward(self, image):
-            assert image.shape == (1, 3, 64, 64)
+            assert image.shape[1:] == (3, 64, 64)
+            assert not torch.is_grad_enabled()
             assert image.abs().max() <= 2.01
             return 50 * image[:, :1]
 
@@ -156,14 +160,14 @@ def test_a_network_is_given_what_it_was_trained_with(tmp_path):
     lesion = np.zeros((120, 160), bool)
     lesion[40:80, 50:110] = True
     pixels[lesion] = 230
-    pixels[4:8, 4:8] = 230  # a speck; the cleaned mask is one lesion
     image = write(tmp_path / "a.png", pixels)
     steps = Preprocessing(size=64, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
-    predict = from_network(Bright(), steps, threshold=0.5, device="cpu")
-    pred = predict(Sample("a", image))
+    model = NetworkModel(Bright(), steps, threshold=0.5, device="cpu")
+    square = steps.apply(pixels).square
+    assert model.probability(square).shape == (1, 64, 64)
+    assert (model.probability(np.stack([square, square]))[1] == model.probability(square)[0]).all()
+    pred = predict_mask(image, model)
     assert pred.shape == (120, 160)
-    assert pred.dtype == bool
-    assert not pred[:20, :20].any()
     assert measure(pred, lesion)["dice"] > 0.95
 
 

@@ -34,15 +34,17 @@ class SplitRule:
 def select(
     data: Path, *, datasets: Sequence[str] | None, part: str, rule: SplitRule, limit: int | None
 ) -> dict[str, list[Sample]]:
-    """Samples by data set: those of `part` in the data sets named (default: all that have masks), `limit` of each.
+    """Samples by data set: those of `part` in the data sets named, `limit` of each.
 
-    CutisError for a name that is not there or a part that is empty.
+    By default those that the model was trained on; where none of them is there, all that have masks. CutisError for a
+    name that is not there or a part that is empty.
     """
     opened = {dataset.name: dataset for dataset in open_all(data)}
     unknown = [name for name in datasets or () if name not in opened]
     if unknown:
         raise CutisError(f"{data} holds no data set {unknown[0]!r}; it holds: {', '.join(opened)}")
-    wanted = datasets or [name for name, dataset in opened.items() if any(sample.mask for sample in dataset)]
+    with_masks = [name for name, dataset in opened.items() if any(sample.mask for sample in dataset)]
+    wanted = datasets or [name for name in with_masks if name in rule.datasets] or with_masks
     chosen = divide((sample for dataset in opened.values() for sample in dataset), part, rule)
     found = {name: thin_out([sample for sample in chosen if sample.dataset == name], limit) for name in wanted}
     if not any(found.values()):

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cutis import __version__
+from cutis.data.splits import OURS
+from cutis.errors import CutisError
 from cutis.evaluation import report
 from cutis.evaluation.evaluate import Predictor, evaluate
+from cutis.evaluation.predictors import NetworkModel, from_masks
 from cutis.evaluation.selection import SplitRule, select
 from cutis.evaluation.summary import BOOTSTRAP, compare, summarise
 from cutis.evaluation.tables import read_rows
 
-__all__ = ["Subject", "run"]
+__all__ = ["OUR_RULE", "Subject", "of_masks", "of_model", "of_run", "run"]
+
+OUR_RULE = SplitRule(("isic2017", "isic2018_task1", "ham10000", "ph2"), **OURS)
+"""What the bundled model was trained on; other people's masks are compared on the same test images."""
+
+PredictMask = Callable[[Path, Any], NDArray[np.bool_]]
 
 
 class Subject(NamedTuple):
@@ -27,6 +38,34 @@ class Subject(NamedTuple):
     name: str
     rule: SplitRule
     workers: int
+
+
+def of_masks(folder: Path) -> Subject:
+    """Anyone's masks, judged on our test images."""
+    return Subject(from_masks(folder), f"masks in {folder}", OUR_RULE, _cores())
+
+
+def of_model(model: Any, predict_mask: PredictMask) -> Subject:
+    """An exported model: `predict_mask(image file, model)` is the analysis pipeline's. One thread an image."""
+    info = model.info
+    name = f"{info.name} {info.version}, {info.precision}, SHA-256 {info.sha256[:12]}"
+    return Subject(lambda sample: predict_mask(sample.image, model), name, OUR_RULE, _cores())
+
+
+def of_run(folder: Path, predict_mask: PredictMask) -> Subject:
+    """A training run with its own split: one image at a time, torch has the cores or a GPU. Needs cutis[train]."""
+    try:
+        import torch
+
+        from cutis.recipes.run import load_run
+    except ModuleNotFoundError as error:
+        raise CutisError(f"{folder} is a training run and needs {error.name}: pip install 'cutis[train]'") from error
+    made = load_run(folder)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = NetworkModel(made.network, made.preprocessing, threshold=made.threshold, device=device)
+    division = made.config.split
+    rule = SplitRule(tuple(made.config.datasets), division.fractions, division.seed)
+    return Subject(lambda sample: predict_mask(sample.image, model), f"{made.name}, run {folder}", rule, 1)
 
 
 def run(
@@ -70,3 +109,7 @@ def _split_text(part: str, rule: SplitRule) -> str:
         return "all images, also those that the model was trained on"
     shares = ", ".join(f"{name} {share:g}" for name, share in rule.fractions.items())
     return f"{part}, of {shares} by lesion with seed {rule.seed} over {', '.join(rule.datasets)}; other data sets whole"
+
+
+def _cores() -> int:
+    return min(8, os.cpu_count() or 1)
