@@ -1,1 +1,1 @@
-"""TODO-losses"""
+"""Losses, each term in its own file; all take logits and give one value an image, so that the mean is the caller's act."""

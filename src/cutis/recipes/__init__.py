@@ -1,1 +1,1 @@
-"""TODO-recipes"""
+"""Training procedures: what a method does in a step (recipes), the engine that runs any of them, and their run folders."""

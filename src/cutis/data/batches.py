@@ -1,0 +1,166 @@
+"""Batches for training: every picture of a run is decided by (seed, step, place in the batch) and nothing else.
+
+A sampler hands out keys (index, size, seed); workers turn a key into an augmented sample. So a run that was cut off and
+goes on sees what it would have seen, with any number of workers or processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import Dataset as TorchDataset
+
+from cutis.data.augment import Augmentation, augment
+from cutis.data.cache import SegmentationCache
+from cutis.imaging.preprocessing import Preprocessing
+
+__all__ = ["Batch", "EachOnce", "Key", "KeySampler", "SegmentationSet", "loader", "signed_distance"]
+
+
+class Batch(NamedTuple):
+    """`image` (B, 3, S, S) normalised float32, `mask` (B, 1, S, S) float32 of 0 and 1, `distance` (B, 1, S, S) float32:
+    signed distance to the lesion's border in shares of the frame's side, negative inside; `index` (B,) into the cache."""
+
+    image: Tensor
+    mask: Tensor
+    distance: Tensor
+    index: Tensor
+
+    def to(self, device: Any, **keywords: Any) -> Batch:
+        return Batch(*(part.to(device, **keywords) for part in self))
+
+
+class Key(NamedTuple):
+    """Which sample, at which size, with which random stream; seed -1 means as it is, without augmentation."""
+
+    index: int
+    size: int
+    seed: int
+
+
+class KeySampler(Sampler[list[Key]]):
+    """Batches of keys for one epoch an iteration: `epoch` says which (the engine sets it), `size` gives its image side.
+
+    `shares` (N,) are each sample's chances. With several processes each takes its part of every batch, so that all together see what one alone would see.
+    """
+
+    def __init__(
+        self, shares: NDArray[np.float64], steps: int, batch_size: int, seed: int, size: Callable[[int], int]
+    ) -> None:
+        self.shares = shares / shares.sum()
+        self.steps, self.batch_size, self.seed = steps, batch_size, seed
+        self.size = size
+        self.epoch: Callable[[], int] = lambda: 0
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        epoch = self.epoch()
+        size, rng, count = self.size(epoch), np.random.default_rng((self.seed, epoch)), self.steps * self.batch_size
+        order, seeds = self._draw(rng, count), rng.integers(0, 2**62, count)
+        rank, world = _place()
+        for step in range(self.steps):
+            part = slice(step * self.batch_size + rank, (step + 1) * self.batch_size, world)
+            yield [Key(int(i), size, int(s)) for i, s in zip(order[part], seeds[part], strict=True)]
+
+    def _draw(self, rng: np.random.Generator, count: int) -> NDArray[np.int64]:
+        """Systematic sampling: each sample comes floor or ceil of (share x count) times, in random order."""
+        marks = (np.arange(count) + rng.random()) / count
+        picked = np.searchsorted(np.cumsum(self.shares[order := rng.permutation(len(self.shares))]), marks)
+        return rng.permutation(order[np.minimum(picked, len(order) - 1)])
+
+
+class EachOnce(Sampler[list[Key]]):
+    """Every sample once, as it is, in order; several processes take turns."""
+
+    def __init__(self, count: int, size: int, batch_size: int) -> None:
+        self.keys = [Key(index, size, -1) for index in range(count)]
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self.keys[_place()[0] :: _place()[1]]) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        rank, world = _place()
+        mine = self.keys[rank::world]
+        for start in range(0, len(mine), self.batch_size):
+            yield mine[start : start + self.batch_size]
+
+
+def _place() -> tuple[int, int]:
+    """This process's number and how many there are."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
+class SegmentationSet(TorchDataset):
+    """The cache seen through augmentation, preprocessing and normalisation; indexed by `Key`."""
+
+    def __init__(self, cache: SegmentationCache, preprocessing: Preprocessing, augmentation: Augmentation | None) -> None:
+        self.cache, self.preprocessing, self.augmentation = cache, preprocessing, augmentation
+
+    def __len__(self) -> int:
+        return len(self.cache)
+
+    def __getitem__(self, key: Key) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32], int]:
+        cv2.setNumThreads(0)
+        image, mask, frame = self.cache.images[key.index], self.cache.masks[key.index], self.cache.frames[key.index]
+        image, mask = np.asarray(image), np.asarray(mask)
+        image = self.preprocessing.recolour(image, frame)
+        if key.seed >= 0 and self.augmentation is not None:
+            image, mask = augment(image, mask, key.size, self.augmentation, np.random.default_rng(key.seed))
+        elif key.size != image.shape[0]:
+            image = cv2.resize(image, (key.size, key.size), interpolation=cv2.INTER_AREA)
+            mask = cv2.resize(mask * np.uint8(255), (key.size, key.size), interpolation=cv2.INTER_AREA) // np.uint8(128)
+        return image, mask, signed_distance(mask), key.index
+
+    def collate(self, items: Sequence[tuple[NDArray, NDArray, NDArray, int]]) -> Batch:
+        images, masks, distances, indices = zip(*items, strict=True)
+        mean, std = (torch.tensor(v, dtype=torch.float32) for v in (self.preprocessing.mean, self.preprocessing.std))
+        pixels = torch.from_numpy(np.stack(images)).float().div_(255).sub_(mean).div_(std)
+        return Batch(
+            pixels.permute(0, 3, 1, 2),  # already channels-last in memory
+            torch.from_numpy(np.stack(masks)).unsqueeze(1).float(),
+            torch.from_numpy(np.stack(distances)).unsqueeze(1),
+            torch.tensor(indices),
+        )
+
+
+def loader(dataset: SegmentationSet, sampler: Sampler[list[Key]], workers: int) -> DataLoader:
+    """A DataLoader over `sampler`'s batches of keys; `workers` processes, 0 for none."""
+    return DataLoader(
+        dataset,
+        batch_sampler=sampler,
+        num_workers=workers,
+        collate_fn=dataset.collate,
+        persistent_workers=workers > 0,
+        prefetch_factor=4 if workers else None,
+        pin_memory=torch.cuda.is_available(),
+        multiprocessing_context="spawn" if workers else None,
+    )
+
+
+def signed_distance(mask: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(S, S) uint8 of 0 and 1 -> (S, S) float32: distance to the border in shares of S, negative inside; 1 everywhere
+    for an empty mask, -1 for a full one.
+
+    >>> signed_distance(np.eye(4, dtype=np.uint8) * 0).max()
+    np.float32(1.0)
+    """
+    size = mask.shape[0]
+    if not mask.any():
+        return np.ones(mask.shape, np.float32)
+    if mask.all():
+        return -np.ones(mask.shape, np.float32)
+    outside = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 3)
+    inside = cv2.distanceTransform(mask, cv2.DIST_L2, 3)
+    return (outside - inside) / np.float32(size)

@@ -1,0 +1,113 @@
+"""What a supervised run is: every value that changes a number, validated, and written into the run folder. No torch here.
+
+Values come from a YAML file and from flags, flags last. Unknown names are errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cutis.data.augment import Augmentation
+from cutis.errors import CutisError
+from cutis.imaging.preprocessing import Preprocessing
+
+__all__ = ["SupervisedConfig", "load_config"]
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NetworkSettings(Settings):
+    """A registered network and its keywords."""
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class SplitSettings(Settings):
+    """Our split: by lesion, over all data sets together (cutis.data.splits.split)."""
+
+    fractions: dict[str, float]
+    seed: int
+
+
+class LossSettings(Settings):
+    """Weights of the terms; 0 leaves one out. SparseSegNet, Eq. 11: dice 1, boundary 0.2; Table 4's vanilla row: dice and cross-entropy."""
+
+    dice: float = Field(ge=0)
+    boundary: float = Field(ge=0)
+    cross_entropy: float = Field(ge=0)
+    boundary_band: float = Field(gt=0, le=1, description="shares of the frame's side")
+
+
+class SizePhase(Settings):
+    """From epoch `start` on, train at this side; the last phase's side should be the network's own."""
+
+    start: int = Field(ge=0)
+    size: int = Field(ge=32, multiple_of=16)
+
+
+class SupervisedConfig(Settings):
+    """A supervised segmentation run (SparseSegNet, Sec. 3.4 and 4.3)."""
+
+    name: str
+    network: NetworkSettings
+    preprocessing: Preprocessing
+    datasets: dict[str, float] = Field(min_length=1, description="data set -> how often its images are drawn, 1 = once an epoch")
+    split: SplitSettings
+    epochs: Annotated[int, Field(ge=1)]
+    epoch_images: int | None = Field(default=None, ge=1, description="images an epoch; all of the training part if not given")
+    phases: tuple[SizePhase, ...] = Field(min_length=1)
+    batch_size: int = Field(ge=1, description="over all processes together")
+    accumulate: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    warmup_epochs: float = Field(ge=0)
+    clip_norm: float | None = Field(default=None, gt=0)
+    average: float | None = Field(default=None, gt=0, lt=1, description="decay of the exponential moving average of the weights")
+    loss: LossSettings
+    augmentation: Augmentation
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"]
+    patience: int = Field(ge=1, description="validations without a better Dice before stopping")
+    threshold: float = Field(gt=0, lt=1)
+    validation_images: int | None = Field(default=None, ge=1, description="at most so many validation images")
+    seed: int
+    workers: int = Field(ge=0)
+
+
+def load_config(path: Path, overrides: Mapping[str, str]) -> SupervisedConfig:
+    """Read a YAML file; `overrides` (dotted field name -> text, as flags give them) win over it.
+
+    Raises CutisError naming the first field that is unknown, missing or out of range.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CutisError(f"{path} cannot be read ({error.strerror}): give a configuration file, e.g. one of configs/") from error
+    except yaml.YAMLError as error:
+        raise CutisError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise CutisError(f"{path} holds no fields: see configs/sparsesegnet/ for examples")
+    for name, text in overrides.items():
+        _put(values, name.replace("-", "_").split("."), yaml.safe_load(text) if isinstance(text, str) else text)
+    try:
+        return SupervisedConfig.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise CutisError(f"{path}, field {field!r}: {first['msg']} (got {str(first['input'])[:80]!r})") from error
+
+
+def _put(values: dict[str, Any], where: list[str], value: Any) -> None:
+    for part in where[:-1]:
+        inner = values.get(part)
+        if not isinstance(inner, dict):
+            raise CutisError(f"no field {'.'.join(where)!r}: {part!r} holds no fields")
+        values = inner
+    values[where[-1]] = value

@@ -1,0 +1,30 @@
+"""What the engine asks of a recipe. A recipe is plain torch: it never imports lightning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+__all__ = ["Recipe"]
+
+
+class Recipe(Protocol):
+    """A paper's algorithm box: its networks, its optimisers, the losses of a step in the order the paper updates them."""
+
+    networks: nn.ModuleDict
+
+    def optimisers(self, steps: int) -> dict[str, tuple[Optimizer, LRScheduler]]:
+        """One optimiser and its schedule (stepped once an update; `steps` updates in all) a name."""
+        ...
+
+    def losses(self, batch: Any) -> Iterator[tuple[str, Tensor, dict[str, Tensor]]]:
+        """Yield (optimiser name, scalar loss, named terms to log), each computed after the update before it."""
+        ...
+
+    def validate(self, batch: Any) -> dict[str, Tensor]:
+        """Name -> (B,) values, one an image; the engine logs their means."""
+        ...
