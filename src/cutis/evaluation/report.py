@@ -16,7 +16,7 @@ from cutis.evaluation.tables import comparison_table, summary_table, write_json,
 from cutis.evaluation.worst import worst_cases
 from cutis.files import atomic_write
 
-__all__ = ["Report", "markdown", "write"]
+__all__ = ["Report", "failure_list", "make_folder", "markdown", "write"]
 
 WORST = {"count": 12, "side": 256, "columns": 4}
 """The sheet of worst cases: how many, tile side in pixels, tiles a row."""
@@ -25,6 +25,10 @@ NOTE = """Means over images, each with its {confidence:.0%} bootstrap interval (
 Overlap at the resolution of the data; HD95 and surface Dice in a 256 x 256 letterbox. Empty masks: both empty give
 Dice and Jaccard 1 and HD95 0; one empty gives 0 and the frame's diagonal, 362 px. Sensitivity without a lesion and
 specificity without background are undefined and left out."""
+
+PICTURES = """
+The images of lowest Dice are in worst-<data set>.png: the truth green, the prediction magenta.
+"""
 
 
 class Report(NamedTuple):
@@ -58,6 +62,14 @@ def failure_list(failures: Sequence[Failure]) -> str:
     return f"Not measured, and in no mean: {len(failures)}\n\n{named}"
 
 
+def make_folder(output: Path) -> None:
+    """Create the folder of the report; CutisError where that cannot be done."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CutisError(f"{output} cannot be made ({error.strerror}): give a folder to write to") from error
+
+
 def write(output: Path, report: Report, samples: Mapping[str, Sequence[Sample]], predict: Predictor) -> None:
     """Write every file into the folder `output`; CutisError where that cannot be done."""
     rows = report.evaluation.rows
@@ -73,7 +85,7 @@ def write(output: Path, report: Report, samples: Mapping[str, Sequence[Sample]],
                 "failures": report.evaluation.failures,
             },
         )
-        atomic_write(output / "summary.md", "# Evaluation\n\n" + markdown(report))
+        atomic_write(output / "summary.md", "# Evaluation\n\n" + markdown(report) + PICTURES)
         for dataset in samples:
             own = [row for row in rows if row.dataset == dataset]
             if own:

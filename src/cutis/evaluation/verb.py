@@ -80,7 +80,9 @@ def run(
     command: str,
 ) -> int:
     """Evaluate, print the tables, write the files if `output` is given; 0, or 1 if an image could not be measured."""
-    others = read_rows(against) if against else []  # a wrong file is said before the work, not after it
+    others = read_rows(against) if against else []  # what would fail after the work is tried before it
+    if output:
+        report.make_folder(output)
     samples = select(data, datasets=datasets, part=part, rule=subject.rule, limit=limit)
     chosen = [sample for own in samples.values() for sample in own]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

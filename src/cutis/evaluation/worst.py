@@ -51,7 +51,6 @@ def draw_case(
     for mask, colour in ((truth, TRUTH), (pred, PREDICTED)):
         framed = letterbox(mask.astype(np.uint8) * 255, side)[0] >= 128
         lines, _ = cv2.findContours(framed.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(square, lines, -1, (0, 0, 0), 3, cv2.LINE_AA)
         cv2.drawContours(square, lines, -1, colour, 1, cv2.LINE_AA)
     strip = np.zeros((_CAPTION, side, 3), np.uint8)
     letters = caption.encode("ascii", "replace").decode()
