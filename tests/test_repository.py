@@ -120,6 +120,14 @@ def test_every_link_and_path_in_the_documents_leads_somewhere():
     assert missing == []
 
 
+def test_every_data_set_that_is_read_is_described():
+    from cutis.data.catalogue import READERS
+
+    page = (ROOT / "docs/data.md").read_text("utf-8")
+    assert re.findall(r"^### (\w+)$", page, re.MULTILINE) == list(READERS)
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == list(READERS)
+
+
 @pytest.mark.parametrize("name", modules())
 def test_public_names_exist_and_are_documented(name):
     module = importlib.import_module(name)
