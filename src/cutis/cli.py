@@ -92,6 +92,94 @@ def evaluate(
     )  # fmt: skip
 
 
+data = App(name="data", help="Look at data sets before anything is trained on them.")
+app.command(data)
+
+
+@data.command
+def check(
+    folder: Path,
+    /,
+    *,
+    json: Path | None = None,
+    workers: int | None = None,
+) -> int:
+    """Look for what would spoil training or flatter a test: bad files, bad masks, duplicates, lesions across a split.
+
+    Answers 0 if all is well, 1 if there are problems, 2 for a wrong call.
+
+    Parameters
+    ----------
+    folder
+        Folder that holds one or more data sets in their official layouts, or your own images.
+    json
+        File to write the whole report to, as JSON.
+    workers
+        Threads that decode; all cores unless given.
+    """
+    from cutis.data.check_report import check_folder
+
+    return check_folder(folder, json_file=json, workers=workers)
+
+
+train = App(name="train", help="Train a network by one of the methods' recipes; needs cutis[train].")
+app.command(train)
+
+
+@train.command
+def supervised(
+    *fields: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
+    config: Path,
+    data: Path,
+    output: Path | None = None,
+    resume: Annotated[bool, Parameter(negative="")] = False,
+    cache: Path = Path(".cache/cutis"),
+    devices: str = "1",
+    nodes: int = 1,
+    accelerator: str = "auto",
+) -> None:
+    """Train a segmenter on labelled images (SparseSegNet, Sec. 3.4). Any field of the configuration is also a flag:
+    --epochs 3 --loss.boundary 0 --datasets '{ph2: 1}'; 'cutis train fields' lists them.
+
+    Parameters
+    ----------
+    config
+        YAML file with the fields of the run; see configs/.
+    data
+        Folder that holds the data sets in their official layouts.
+    output
+        Run folder to make; runs/<name> unless given.
+    resume
+        Go on with the run that is in the run folder.
+    cache
+        Where decoded images are kept.
+    devices
+        How many processes, one a device; 'auto' for all devices.
+    nodes
+        How many machines.
+    accelerator
+        cpu, gpu, mps or auto.
+    """
+    from cutis.recipes.config import load_config, parse_flags
+    from cutis.recipes.run import train_supervised
+
+    settings = load_config(config, parse_flags(fields))
+    folder = output or Path("runs") / settings.name
+    count = int(devices) if devices.lstrip("-").isdigit() else devices
+    train_supervised(
+        settings, data, folder, cache=cache, resume=resume, devices=count, nodes=nodes, accelerator=accelerator
+    )
+    print(f"done: {folder}; next: cutis evaluate {folder} --data {data}, cutis export {folder} --output {folder}/export")
+
+
+@train.command
+def fields() -> None:
+    """List every field of a supervised run: name, type, what it does."""
+    from cutis.recipes.config import describe_fields
+
+    print(describe_fields())
+
+
 def main() -> None:
     """Run the command line; a user's mistake is one line and exit code 2."""
     try:

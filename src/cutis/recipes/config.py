@@ -5,7 +5,7 @@ Values come from a YAML file and from flags, flags last. Unknown names are error
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,7 +16,7 @@ from cutis.data.augment import Augmentation
 from cutis.errors import CutisError
 from cutis.imaging.preprocessing import Preprocessing
 
-__all__ = ["SupervisedConfig", "load_config"]
+__all__ = ["SupervisedConfig", "describe_fields", "load_config", "parse_flags"]
 
 
 class Settings(BaseModel):
@@ -95,13 +95,46 @@ def load_config(path: Path, overrides: Mapping[str, str]) -> SupervisedConfig:
     if not isinstance(values, dict):
         raise CutisError(f"{path} holds no fields: see configs/sparsesegnet/ for examples")
     for name, text in overrides.items():
-        _put(values, name.replace("-", "_").split("."), yaml.safe_load(text) if isinstance(text, str) else text)
+        _put(values, name.split("."), yaml.safe_load(text))
     try:
         return SupervisedConfig.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         raise CutisError(f"{path}, field {field!r}: {first['msg']} (got {str(first['input'])[:80]!r})") from error
+
+
+def parse_flags(tokens: Sequence[str]) -> dict[str, str]:
+    """Flags as they were typed -> dotted field name -> text.
+
+    >>> parse_flags(["--epochs", "3", "--loss.boundary=0"])
+    {'epochs': '3', 'loss.boundary': '0'}
+    """
+    values, rest = {}, list(tokens)
+    while rest:
+        flag = rest.pop(0)
+        if not flag.startswith("--"):
+            raise CutisError(f"{flag!r} is not a flag: fields are given as --name value; 'cutis train fields' lists them")
+        name, equals, text = flag[2:].partition("=")
+        if not equals:
+            if not rest:
+                raise CutisError(f"{flag} has no value: fields are given as --name value")
+            text = rest.pop(0)
+        values[name.replace("-", "_")] = text
+    return values
+
+
+def describe_fields(model: type[BaseModel] = SupervisedConfig, prefix: str = "") -> str:
+    """One line a field: --dotted.name, type, description."""
+    lines = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            lines.append(describe_fields(kind, f"{prefix}{name}."))
+            continue
+        shown = kind.__name__ if isinstance(kind, type) and not hasattr(kind, "__args__") else str(kind).replace("typing.", "")
+        lines.append(f"--{prefix}{name}  {shown}" + (f"  {field.description}" if field.description else ""))
+    return "\n".join(lines)
 
 
 def _put(values: dict[str, Any], where: list[str], value: Any) -> None:
