@@ -6,6 +6,7 @@ import csv
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,9 +15,11 @@ import pytest
 from cutis import cli
 from cutis.data.folder import read_folder
 from cutis.data.synthetic import write_folder
+from cutis.evaluation import verb
 from cutis.imaging.read import read_mask, write_mask
 
 SIZE = 64
+BUNDLED = Path(__file__).parents[2] / "configs" / "sparsesegnet" / "bundled.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +197,58 @@ def test_an_exported_model_goes_through_the_pipeline(drawn, tmp_path, monkeypatc
     assert rows[0] == rows[1]
     summary = json.loads((tmp_path / "model" / "summary.json").read_text("utf-8"))
     assert summary["datasets"][0]["measures"]["dice"]["mean"] > 0.5  # dark is where the drawn lesions are
+
+
+@pytest.fixture
+def run_folder(tmp_path):
+    """A run as the training leaves it, of a small network that was never trained."""
+    import torch
+    import yaml
+
+    from cutis.recipes.config import load_config
+    from cutis.recipes.run import build_network
+
+    changes = {
+        "network.options": "{widths: [8, 8, 8, 8], depths: [1, 1, 1, 1]}",
+        "datasets": "{ph2: 1}",
+        "name": "tiny",
+    }
+    changes |= {"split.fractions": "{train: 0.5, test: 0.5}", "split.seed": "3", "threshold": "0.4"}
+    config = load_config(BUNDLED, changes)
+    folder = tmp_path / "run"
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    (folder / "run.json").write_text("{}")
+    state = {f"networks.network.{name}": value for name, value in build_network(config).state_dict().items()}
+    torch.save({"state_dict": state}, folder / "checkpoints" / "best.ckpt")
+    return folder
+
+
+def test_a_run_has_its_own_split_and_goes_through_the_pipeline(run_folder, drawn, monkeypatch, capsys):
+    asked = []
+
+    def predict_mask(image, model):
+        asked.append((image, model.threshold, model.preprocessing.size))
+        probability = model.probability(np.zeros((256, 256, 3), np.uint8))
+        assert probability.shape == (1, 256, 256)
+        assert 0 < probability.min() <= probability.max() < 1
+        return np.zeros((120, 160), bool)
+
+    subject = verb.of_run(run_folder, predict_mask)
+    assert subject.rule == verb.SplitRule(("ph2",), {"train": 0.5, "test": 0.5}, 3)
+    assert subject.name == f"tiny, run {run_folder}"
+    sample = read_folder(drawn / "data")[0]
+    assert subject.predict(sample).shape == (120, 160)
+    assert asked == [(sample.image, 0.4, 256)]
+    code, out, _ = call(monkeypatch, capsys, run_folder, "--data", drawn / "data", "--limit", 2)
+    assert code == 0
+    assert "test 0.5 by lesion with seed 3 over ph2" in out
+
+
+def test_a_folder_that_is_no_run(drawn, monkeypatch, capsys):
+    code, _, err = call(monkeypatch, capsys, drawn, "--data", drawn / "data")
+    assert code == 2
+    assert "is not a run folder" in err
 
 
 def test_masks_are_evaluated_without_torch_and_without_a_model(drawn):
