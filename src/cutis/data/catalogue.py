@@ -43,7 +43,7 @@ _SYMDERM_SOURCES = (
 
 def read_symderm_with_siblings(root: Path) -> Dataset:
     """SymDerm v2 with the images of the data sets that lie beside its folder."""
-    homes = _homes(root.resolve().parent)
+    homes = _homes(Path(os.path.normpath(root / "..")))
     sources = [READERS[name](homes[name]) for name in _SYMDERM_SOURCES if name in homes]
     return read_symderm_v2(root, [sample for source in sources for sample in source])
 
