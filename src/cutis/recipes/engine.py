@@ -18,6 +18,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from cutis.data.batches import KeySampler
 from cutis.errors import CutisError
 from cutis.files import atomic_path
 from cutis.recipes.recipe import Recipe
@@ -103,8 +104,9 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
 
 def fit(recipe: Recipe, train: DataLoader, validation: DataLoader, options: EngineOptions, folder: Path, *, resume: bool) -> None:
-    """Train until the epochs or the patience are used up; `folder`/checkpoints holds best.ckpt and last.ckpt, `folder`/logs CSV and TensorBoard."""
+    """Train until the epochs or the patience are used up; `folder`/checkpoints holds best.ckpt and last.ckpt, `folder`/logs/start_N CSV and TensorBoard."""
     kept = folder / "checkpoints"
+    start = f"start_{len(list((folder / 'logs').glob('start_*')))}"  # a resumed run logs beside what it goes on with
     best = ModelCheckpoint(kept, "best", monitor="validation/dice", mode="max", save_top_k=1, enable_version_counter=False)
     last = ModelCheckpoint(kept, "last", save_top_k=1, enable_version_counter=False, every_n_epochs=1)
     callbacks: list[Callback] = [best, last, EarlyStopping("validation/dice", mode="max", patience=options.patience), TQDMProgressBar(20)]
@@ -113,7 +115,7 @@ def fit(recipe: Recipe, train: DataLoader, validation: DataLoader, options: Engi
     trainer = lightning.Trainer(
         max_epochs=options.epochs,
         callbacks=callbacks,
-        logger=[CSVLogger(folder, "logs", version=""), TensorBoardLogger(folder, "logs", version="")],
+        logger=[CSVLogger(folder, "logs", version=start), TensorBoardLogger(folder, "logs", version=start)],
         plugins=[AtomicCheckpoints()],
         precision=options.precision,  # type: ignore[arg-type]
         devices=options.devices,
@@ -130,7 +132,8 @@ def fit(recipe: Recipe, train: DataLoader, validation: DataLoader, options: Engi
         raise CutisError(f"{checkpoint} is not there: nothing to resume; leave --resume out")
     updates = math.ceil(len(train) / options.accumulate) * options.epochs
     engine = Engine(recipe, updates, options)
-    train.batch_sampler.epoch = lambda: trainer.current_epoch  # type: ignore[union-attr]
+    if isinstance(train.batch_sampler, KeySampler):
+        train.batch_sampler.epoch = lambda: trainer.current_epoch
     trainer.fit(engine, train, validation, ckpt_path=checkpoint if resume else None, weights_only=True)
 
 
