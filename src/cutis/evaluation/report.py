@@ -42,7 +42,8 @@ class Report(NamedTuple):
 
 def markdown(report: Report) -> str:
     """The report as a page: where it comes from, the table, the comparison, what could not be measured."""
-    parts = ["\n".join(f"- {key}: {value}" for key, value in report.origin.items())]
+    lines = [f"- {key}: `{value}`" if key == "command" else f"- {key}: {value}" for key, value in report.origin.items()]
+    parts = ["\n".join(lines)]
     if report.summaries:
         parts += [summary_table(report.summaries), NOTE.format(**BOOTSTRAP._asdict())]
     for comparison in report.comparisons:

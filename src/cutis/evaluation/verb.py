@@ -93,7 +93,7 @@ def run(
         "model": subject.name,
         "split": _split_text(part, subject.rule) + (f"; at most {limit} images of each data set" if limit else ""),
         "cutis": __version__,
-        "command": f"`{command}`",
+        "command": command,
     }
     summaries = summarise(evaluation.rows, BOOTSTRAP)
     comparisons = compare(evaluation.rows, others, BOOTSTRAP) if against else []
