@@ -1,0 +1,104 @@
+"""The INT8 twin: small loss, integer inside, honest about which way of quantising lost least."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+
+from cutis.errors import CutisError
+from cutis.export.int8 import CANDIDATES, Candidate, quantize
+from cutis.export.parity import compare, open_session, probabilities
+from cutis.export.shuffle import shuffle_in_blocks
+
+
+@pytest.fixture(scope="module")
+def quantized(tmp_path_factory, exported, images):
+    told: list[tuple[str, int, int]] = []
+    path = tmp_path_factory.mktemp("int8") / "toy-int8.onnx"
+    facts = quantize(
+        exported,
+        path,
+        calibration=images[:24],
+        judging=images[24:],
+        progress=lambda stage, done, total: told.append((stage, done, total)),
+    )
+    return facts, told
+
+
+def test_loses_little_against_fp32_on_unseen_images(quantized, exported, images):
+    facts, _ = quantized
+    unseen = images[24:]
+    found = compare(
+        probabilities(open_session(exported), unseen), probabilities(open_session(facts.path), unseen), threshold=0.45
+    )
+    assert found.pixels < 0.02 and found.dice > 0.98
+    assert found.largest > 0  # it really is another network
+    assert found.pixels == pytest.approx(facts.chosen.loss.pixels)
+
+
+def test_every_candidate_was_tried_and_the_best_is_chosen(quantized):
+    facts, told = quantized
+    assert [trial.candidate for trial in facts.trials] == list(CANDIDATES)
+    assert facts.chosen.loss.pixels == min(trial.loss.pixels for trial in facts.trials)
+    assert facts.calibrated_on == 24
+    assert told == [(str(candidate), i + 1, 24) for candidate in CANDIDATES for i in range(24)]
+
+
+def test_weights_are_signed_bytes_a_channel_and_activations_unsigned(quantized):
+    model = onnx.load(quantized[0].path)
+    initializers = {entry.name: entry for entry in model.graph.initializer}
+    zero_points = {
+        kind: {initializers[node.input[2]].data_type for node in model.graph.node if node.op_type == kind}
+        for kind in ("QuantizeLinear", "DequantizeLinear")
+    }
+    assert zero_points["QuantizeLinear"] == {onnx.TensorProto.UINT8}
+    signed = [e for e in initializers.values() if e.data_type == onnx.TensorProto.INT8 and len(e.dims) == 4]
+    scales = [initializers[n.input[1]] for n in model.graph.node if n.op_type == "DequantizeLinear"]
+    assert signed and any(scale.dims and scale.dims[0] == 12 for scale in scales)
+
+
+def test_the_first_convolution_stays_in_float(quantized):
+    model = onnx.load(quantized[0].path)
+    first = next(node for node in model.graph.node if node.op_type == "Conv")
+    weight = next(entry for entry in model.graph.initializer if entry.name == first.input[1])
+    assert weight.data_type == onnx.TensorProto.FLOAT
+
+
+def test_metadata_differs_from_fp32_in_the_precision_alone(quantized, exported):
+    before, after = (open_session(p).get_modelmeta().custom_metadata_map for p in (exported, quantized[0].path))
+    assert after.pop("cutis.precision") == "int8" and before.pop("cutis.precision") == "fp32"
+    assert before == after
+    assert json.loads(after["cutis.preprocessing"])["size"] == 32
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_batch_is_free(quantized, images, batch):
+    found = probabilities(open_session(quantized[0].path), images[:batch])
+    alone = probabilities(open_session(quantized[0].path), images[:1])
+    np.testing.assert_allclose(found[:1], alone, atol=1e-6)
+
+
+def test_only_a_network_in_fp32_can_be_quantised(tmp_path, quantized, images):
+    with pytest.raises(CutisError, match="not an fp32 network"):
+        quantize(quantized[0].path, tmp_path / "again.onnx", calibration=images[:2], judging=images[2:4])
+
+
+def test_images_of_another_size_are_refused(tmp_path, exported, images):
+    with pytest.raises(ValueError, match="calibration"):
+        quantize(exported, tmp_path / "x.onnx", calibration=images[:2, :16], judging=images[2:4])
+
+
+def test_shuffle_in_blocks_changes_no_answer(tmp_path, exported, images):
+    model = shuffle_in_blocks(onnx.load(exported))
+    onnx.checker.check_model(model, full_check=True)
+    assert "DepthToSpace" in [node.op_type for node in onnx.load(exported).graph.node]
+    assert "DepthToSpace" not in [node.op_type for node in model.graph.node]
+    found = probabilities(open_session(model.SerializeToString()), images[:3])
+    np.testing.assert_allclose(found, probabilities(open_session(exported), images[:3]), atol=1e-6)
+
+
+def test_a_candidate_reads_as_words():
+    assert str(Candidate("mean", float_last=True)) == "mean ranges, float head"
