@@ -262,7 +262,7 @@ def test_isic2018_task1(tmp_path: Path) -> None:
         "ISIC_0000001": ("train", False),
         "ISIC_0012255": ("validation", False),
     }
-    assert dataset.absent == ("ISIC_0000003",)
+    assert dataset.absent == () and dataset.orphans == ("ISIC_0000003",)
 
 
 def test_isic2018_task3(tmp_path: Path) -> None:
@@ -396,7 +396,7 @@ def test_folder_with_masks_apart_and_labels(tmp_path: Path) -> None:
         "b.tif": (None, None, "b.tif", None),
         "c": ("c_seg.png", None, "patient 1", None),
     }
-    assert dataset.classes == ("nevus",) and dataset.absent == ("gone",)
+    assert dataset.classes == ("nevus",) and dataset.orphans == ("gone",)
 
 
 @pytest.mark.parametrize(
@@ -442,6 +442,20 @@ def test_a_broken_table_is_named(tmp_path: Path) -> None:
     ham10000(tmp_path)
     (tmp_path / "HAM10000_metadata.csv").write_bytes(b"\xff\xfe\x00\x80")
     with pytest.raises(CutisError, match=r"HAM10000_metadata\.csv cannot be read as a table"):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [("lesion", "image", "dx"), ("HAM_1", "ISIC_0024306", "nv")],
+        [("lesion_id", "dx"), ("HAM_1", "nv")],
+    ],
+)
+def test_a_table_with_other_columns_is_named(tmp_path: Path, rows: list[tuple[str, ...]]) -> None:
+    ham10000(tmp_path)
+    table(tmp_path / "HAM10000_metadata.csv", rows)
+    with pytest.raises(CutisError, match=r"is not as ham10000 was published .*image_id"):
         open_dataset(tmp_path)
 
 

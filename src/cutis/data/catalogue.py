@@ -13,7 +13,7 @@ from cutis.data.folder import read_folder
 from cutis.data.ham10000 import read_ham10000
 from cutis.data.isic import read_isic2016, read_isic2017, read_isic2018_task1, read_isic2018_task3, read_isic2019
 from cutis.data.kvasir import read_kvasir_seg
-from cutis.data.layout import IMAGE_SUFFIXES, folders_below
+from cutis.data.layout import IMAGE_SUFFIXES, folders_below, listing
 from cutis.data.ph2 import read_ph2
 from cutis.data.samples import Dataset
 from cutis.data.symderm import read_symderm_v2
@@ -85,7 +85,7 @@ def open_dataset(root: Path, name: str | None = None) -> Dataset:
         raise CutisError(
             f"{root} holds no {name or 'data set in a known layout'}: give the folder its archive unpacks to"
         )
-    return READERS[chosen](homes[chosen])
+    return _read(chosen, homes[chosen])
 
 
 def open_all(root: Path) -> list[Dataset]:
@@ -93,7 +93,14 @@ def open_all(root: Path) -> list[Dataset]:
     homes = _homes(root)
     if not homes:
         raise CutisError(f"{root} holds no images in a known layout; known are: {', '.join(READERS)}")
-    return [READERS[name](home) for name, home in homes.items()]
+    return [_read(name, home) for name, home in homes.items()]
+
+
+def _read(name: str, home: Path) -> Dataset:
+    try:
+        return READERS[name](home)
+    except (KeyError, ValueError, OSError) as error:  # a table with other columns or values, a folder that is locked
+        raise CutisError(f"{home} is not as {name} was published ({error!r}): unpack its archive again") from error
 
 
 def _homes(root: Path) -> dict[str, Path]:
@@ -114,9 +121,9 @@ def _homes(root: Path) -> dict[str, Path]:
 def _entries(folder: Path) -> list[str]:
     """What is in the folder but images, as lower-case `folder/entry`; and in its `meta`, the only sign of Derm7pt."""
     name = folder.resolve().name
-    names = [entry.name for entry in os.scandir(folder) if not entry.name.startswith(".")]
+    names = [entry.name for entry in listing(folder)]
     if "meta" in names and (folder / "meta").is_dir():
-        names += [f"meta/{entry.name}" for entry in os.scandir(folder / "meta")]
+        names += [f"meta/{entry.name}" for entry in listing(folder / "meta")]
     return [f"{name}/{entry}".lower() for entry in names if not _is_image(entry)]
 
 

@@ -28,6 +28,7 @@ __all__ = ["KINDS", "Finding", "Report", "check"]
 KINDS: dict[str, tuple[str, str]] = {
     "image_unreadable": ("problem", "image that cannot be read"),
     "mask_missing": ("problem", "image without its mask"),
+    "mask_orphan": ("problem", "mask without its image"),
     "mask_unreadable": ("problem", "mask that cannot be read"),
     "mask_size": ("problem", "mask of another size than its image"),
     "mask_empty": ("problem", "mask that marks nothing"),
@@ -175,8 +176,10 @@ def _masked_splits(data_sets: Iterable[Dataset]) -> set[tuple[str, str | None]]:
 
 def _lists(data_set: Dataset) -> Iterator[Finding]:
     """What the data set's own tables show: images that are not here, lesions on two sides of its own split."""
-    if data_set.absent:
-        yield Finding("absent", data_set.name, data_set.absent)
+    for name in data_set.orphans:
+        yield Finding("mask_orphan", data_set.name, (name,))
+    if absent := tuple(name for name in data_set.absent if name not in set(data_set.orphans)):
+        yield Finding("absent", data_set.name, absent)
     parts: defaultdict[str, list[Sample]] = defaultdict(list)
     for sample in data_set:
         if sample.split is not None:

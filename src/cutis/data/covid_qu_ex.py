@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cutis.data.layout import files_by_stem, first_match, listed_images
+from cutis.data.layout import files_by_stem, first_match, without_image
 from cutis.data.samples import Dataset, Sample
 
 __all__ = ["CLASSES", "read_covid_qu_ex"]
@@ -26,7 +26,7 @@ def read_covid_qu_ex(root: Path) -> Dataset:
     The mask is the lung in the first and the infection in the second, where `extra["lung_mask"]` names the lung's.
     """
     samples: list[Sample] = []
-    absent: list[str] = []
+    orphans: list[str] = []
     for collection in ("lung", "infection"):
         home = first_match(root, f"{collection} Segmentation Data")
         home = (first_match(home, home.name) or home) if home else None
@@ -34,8 +34,8 @@ def read_covid_qu_ex(root: Path) -> Dataset:
             for label in CLASSES:
                 folder = home / word / label if home else None
                 found, missing = _class_folder(folder, collection, split, label)
-                samples, absent = samples + found, absent + missing
-    return Dataset("covid_qu_ex", root, tuple(samples), CLASSES, tuple(absent))
+                samples, orphans = samples + found, orphans + missing
+    return Dataset("covid_qu_ex", root, tuple(samples), CLASSES, (), tuple(orphans))
 
 
 def _class_folder(folder: Path | None, collection: str, split: str, label: str) -> tuple[list[Sample], list[str]]:
@@ -51,4 +51,4 @@ def _class_folder(folder: Path | None, collection: str, split: str, label: str) 
         )
         for name, path in images.items()
     ]  # fmt: skip
-    return samples, [f"{collection}/{name}" for name in listed_images(images, masks, lungs)]
+    return samples, [f"{collection}/{name}" for name in without_image(images, masks, lungs)]

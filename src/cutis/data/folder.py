@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
-from cutis.data.layout import IMAGE_SUFFIXES, first_match, listed_images, read_table
+from cutis.data.layout import IMAGE_SUFFIXES, first_match, read_table, without_image
 from cutis.data.samples import Dataset, Sample
 from cutis.errors import CutisError
 
@@ -38,7 +38,7 @@ def read_folder(root: Path) -> Dataset:
     rows = _rows(first_match(root, "labels.csv"), images)
     samples = tuple(_sample(name, path, by_image.get(name), rows.get(name, {})) for name, path in images.items())
     classes = tuple(sorted({sample.label for sample in samples if sample.label is not None}))
-    return Dataset("folder", root, samples, classes, listed_images(images, by_image, rows))
+    return Dataset("folder", root, samples, classes, without_image(images, rows), without_image(images, by_image))
 
 
 def _pictures(folder: Path | None) -> dict[str, Path]:

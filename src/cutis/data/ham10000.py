@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cutis.data.layout import files_by_stem, first_match, listed_images, read_table
+from cutis.data.layout import files_by_stem, first_match, read_table, without_image
 from cutis.data.samples import Dataset, Sample
 from cutis.errors import CutisError
 
@@ -34,7 +34,7 @@ def read_ham10000(root: Path) -> Dataset:
         first_match(root, "HAM10000_segmentations_lesion_tschandl", "HAM10000_segmentations*"), strip=("_segmentation",)
     )
     samples = tuple(_sample(name, path, masks.get(name), rows.get(name, {})) for name, path in sorted(images.items()))
-    return Dataset("ham10000", root, samples, CLASSES, listed_images(images, rows, masks))
+    return Dataset("ham10000", root, samples, CLASSES, without_image(images, rows), without_image(images, masks))
 
 
 def _sample(name: str, image: Path, mask: Path | None, row: dict[str, str]) -> Sample:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cutis.data.ham10000 import CLASSES
-from cutis.data.layout import files_by_stem, first_match, listed_images, read_table
+from cutis.data.layout import files_by_stem, first_match, read_table, without_image
 from cutis.data.samples import Dataset, Sample
 
 __all__ = ["read_isic2016", "read_isic2017", "read_isic2018_task1", "read_isic2018_task3", "read_isic2019"]
@@ -119,16 +119,18 @@ def _dataset(
     """Join, split by split, a folder of images, a folder of masks and what the tables say of each image."""
     samples: list[Sample] = []
     absent: list[str] = []
+    orphans: list[str] = []
     for split, (image_folder, mask_folder, facts) in found.items():
         images = files_by_stem(image_folder, suffixes=(".jpg", ".jpeg"), strip=("_downsampled",))
         masks = files_by_stem(mask_folder, strip=("_segmentation",))
-        absent += listed_images(images, masks, facts)
+        absent += without_image(images, facts)
+        orphans += without_image(images, masks)
         for image_id, path in images.items():
             known: Mapping[str, object] = facts.get(image_id, {})
             samples.append(
                 Sample(id=image_id, image=path, dataset=name, mask=masks.get(image_id), split=split, **known)  # type: ignore[arg-type]
             )
-    return Dataset(name, root, tuple(samples), classes, tuple(absent))
+    return Dataset(name, root, tuple(samples), classes, tuple(absent), tuple(orphans))
 
 
 def _table(root: Path, pattern: str) -> list[dict[str, str]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cutis.data.layout import files_by_stem, first_match, listed_images, read_table
+from cutis.data.layout import files_by_stem, first_match, read_table, without_image
 from cutis.data.samples import Dataset, Sample
 
 __all__ = ["read_kvasir_seg"]
@@ -28,4 +28,4 @@ def read_kvasir_seg(root: Path) -> Dataset:
         Sample(id=name, image=path, dataset="kvasir_seg", mask=masks.get(name), split=splits.get(name))
         for name, path in images.items()
     )
-    return Dataset("kvasir_seg", root, samples, (), listed_images(images, masks, splits))
+    return Dataset("kvasir_seg", root, samples, (), without_image(images, splits), without_image(images, masks))

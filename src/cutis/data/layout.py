@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 
 from cutis.errors import CutisError
 
-__all__ = ["IMAGE_SUFFIXES", "files_by_stem", "first_match", "folders_below", "listed_images", "read_table"]
+__all__ = ["IMAGE_SUFFIXES", "files_by_stem", "first_match", "folders_below", "listing", "without_image", "read_table"]
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 
@@ -40,10 +40,10 @@ def files_by_stem(
 
 def first_match(folder: Path, *patterns: str) -> Path | None:
     """First entry of `folder` (by name, case ignored) that fits a pattern, the patterns tried in order; else None."""
-    names = sorted(entry.name for entry in os.scandir(folder)) if folder.is_dir() else []
+    names = sorted(entry.name for entry in listing(folder)) if folder.is_dir() else []
     for pattern in patterns:
         for name in names:
-            if fnmatch(name.lower(), pattern.lower()) and not name.startswith("."):
+            if fnmatch(name.lower(), pattern.lower()):
                 return folder / name
     return None
 
@@ -68,14 +68,22 @@ def read_table(path: Path) -> list[dict[str, str]]:
         raise CutisError(f"{path} cannot be read as a table ({error}): give the data set's own CSV file") from error
 
 
-def listed_images(images: dict[str, Path], *listings: Iterable[str]) -> tuple[str, ...]:
-    """Ids that a listing (metadata rows, mask files) names but no image stands for, sorted."""
+def without_image(images: Mapping[str, Path], *listings: Iterable[str]) -> tuple[str, ...]:
+    """Ids that a listing (rows of a table, mask files) names but no image stands for, sorted."""
     return tuple(sorted({name for listing in listings for name in listing} - images.keys()))
 
 
+def listing(folder: Path) -> list[os.DirEntry[str]]:
+    """Entries of a folder that are not hidden; none of a folder that may not be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+    except PermissionError:
+        return []
+
+
 def _subfolders(folder: Path) -> list[Path]:
-    with os.scandir(folder) as entries:
-        return sorted(Path(entry.path) for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    return sorted(Path(entry.path) for entry in listing(folder) if entry.is_dir())
 
 
 def _without(stem: str, endings: tuple[str, ...]) -> str:

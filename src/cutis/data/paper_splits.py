@@ -1,8 +1,8 @@
 """The splits that the papers name, on whatever share of a data set is here.
 
-SparseSegNet, Sec. 4.1; SLSNet, Sec. 4.1; knowledge mining, Sec. 2.6; SE-LCN, Sec. 5.2. Where a paper gives counts but no
-list, the counts are dealt with a seed, by lesion and stratified (`splits.deal`), and kept as proportions where images
-are absent: the numbers come out, but not the paper's very images. Where a list is published, it is followed.
+SparseSegNet, Sec. 4.1; SLSNet, Sec. 4.1; knowledge mining, Sec. 2.6; SE-LCN, Sec. 5.2. Where a paper gives counts but
+no list, the counts are dealt with a seed, by lesion and stratified (`splits.deal`), and kept as proportions where
+images are absent: the numbers come out, but not the paper's very images. Where a list is published, it is followed.
 Differences: SparseSegNet counts 1,500 Derm7pt images, the published set has 1,011; its HAM10000 selection of 2,000 is
 not named either, so it is dealt, and the rest is the part 'teacher'. SE-LCN's published lists share lesions between
 training and test (`splits.crossing` names them).

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from cutis.data.layout import files_by_stem, first_match, listed_images
+from cutis.data.layout import files_by_stem, first_match, without_image
 from cutis.data.samples import Dataset, Sample
 from cutis.errors import CutisError
 
@@ -34,7 +34,7 @@ def read_ph2(root: Path) -> Dataset:
         images |= files_by_stem(first_match(case, "*_Dermoscopic_Image"))
         masks |= files_by_stem(first_match(case, "*_lesion"), strip=("_lesion",))
     samples = tuple(_sample(name, path, masks.get(name), rows.get(name)) for name, path in images.items())
-    return Dataset("ph2", root, samples, CLASSES, listed_images(images, rows, masks))
+    return Dataset("ph2", root, samples, CLASSES, without_image(images, rows), without_image(images, masks))
 
 
 def _sample(name: str, image: Path, mask: Path | None, codes: tuple[int, int] | None) -> Sample:

@@ -13,9 +13,10 @@ __all__ = ["Dataset", "Sample"]
 class Sample:
     """One image with what is known about it.
 
-    `dataset` is the registry name of the data set it came from. `group` names what must not be shared between splits: the lesion where the data set says so, else the image itself.
-    `label` is a class name (HAM10000's seven, PH2's diagnosis, ...); `symmetry` is SymDerm's code: 0 asymmetric, 1 one
-    axis, 2 two axes; `split` is the data set's own official split ('train', 'validation', 'test') where it has one.
+    `dataset` is the registry name of the data set it came from. `group` names what must not be shared between splits:
+    the lesion where the data set says so, else the image itself. `label` is a class name (HAM10000's seven, PH2's
+    diagnosis, ...); `symmetry` is SymDerm's code: 0 asymmetric, 1 one axis, 2 two axes; `split` is the data set's own
+    official split ('train', 'validation', 'test') where it has one.
     """
 
     id: str
@@ -37,7 +38,8 @@ class Sample:
 class Dataset:
     """A named list of samples under one folder; `classes` in the order of their label indices, if it is labelled.
 
-    `absent` holds the ids that the data set's own tables or masks name but whose image is not in the folder.
+    `absent` holds the ids that the data set's own tables name but whose image is not in the folder; `orphans` those of
+    masks without their image.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Dataset:
     samples: tuple[Sample, ...]
     classes: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
+    orphans: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.samples)
