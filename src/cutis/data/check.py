@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from cutis.data.fingerprint import Fingerprint, duplicates, fingerprint
@@ -163,8 +164,6 @@ def _mask_faults(sample: Sample, path: Path, size: tuple[int, int] | None) -> It
 
 def _stores_ones(path: Path) -> bool:
     """Whether the file's highest value is 1; read by another library than the mask, as it is stored."""
-    import cv2
-
     values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     return values is not None and int(values.max()) == 1
 
@@ -178,8 +177,8 @@ def _lists(data_set: Dataset) -> Iterator[Finding]:
     """What the data set's own tables show: images that are not here, lesions on two sides of its own split."""
     for name in data_set.orphans:
         yield Finding("mask_orphan", data_set.name, (name,))
-    if absent := tuple(name for name in data_set.absent if name not in set(data_set.orphans)):
-        yield Finding("absent", data_set.name, absent)
+    if absent := sorted(set(data_set.absent) - set(data_set.orphans)):
+        yield Finding("absent", data_set.name, tuple(absent))
     parts: defaultdict[str, list[Sample]] = defaultdict(list)
     for sample in data_set:
         if sample.split is not None:
