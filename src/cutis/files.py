@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 __all__ = ["atomic_path", "atomic_write"]
+
+_ASKING = threading.Lock()
 
 
 @contextlib.contextmanager
@@ -41,7 +44,10 @@ def atomic_write(path: Path, content: bytes | str) -> None:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+@functools.cache
 def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
+    """Asking means setting it for a moment: once, and never from two threads at the same time."""
+    with _ASKING:
+        mask = os.umask(0)
+        os.umask(mask)
     return mask
