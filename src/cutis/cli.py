@@ -23,6 +23,44 @@ app = App(
 
 
 @app.command
+def analyze(
+    images: Annotated[list[Path], Parameter(negative="")],
+    /,
+    *,
+    output: Path,
+    model: str | None = None,
+    hair_removal: Annotated[bool, Parameter(negative="")] = False,
+    mm_per_pixel: float | None = None,
+    resume: Annotated[bool, Parameter(negative="")] = False,
+    workers: int | None = None,
+) -> int:
+    """Find the lesion in each image, measure it, and write masks, overlays, records and a report.
+
+    Parameters
+    ----------
+    images
+        Images (JPEG, PNG, BMP, TIFF, WebP) and folders of images.
+    output
+        Folder for results.jsonl (a line an image), masks/, overlays/ and report.html.
+    model
+        Name of a bundled model, or an ONNX file that cutis exported.
+    hair_removal
+        Take hair out of the picture before the network sees it.
+    mm_per_pixel
+        Scale of the full-size pictures; else the file's own scale, where it has one.
+    resume
+        Go on with an interrupted run: what is done is kept, what failed is tried again.
+    workers
+        Images analysed at the same time. Default: one a processor core, at most 16.
+    """
+    from cutis.analysis import console
+    from cutis.analysis.batch import Options
+
+    options = Options(hair_removal=hair_removal, mm_per_pixel=mm_per_pixel, workers=workers)
+    return console.run(images, output, model=model, options=options, resume=resume)
+
+
+@app.command
 def doctor(*, json: bool = False) -> int:
     """Say what works on this machine, what is missing, and what to do about it.
 
@@ -34,6 +72,20 @@ def doctor(*, json: bool = False) -> int:
     from cutis.doctor import report
 
     return report(as_json=json)
+
+
+@app.command
+def demo(*, output: Path = Path("cutis-demo")) -> int:
+    """Draw three lesions, analyse them with the bundled model, say where the report is.
+
+    Parameters
+    ----------
+    output
+        Folder for the drawings, the masks, the overlays and the report.
+    """
+    from cutis.demo import run
+
+    return run(output, print)
 
 
 @app.command
@@ -169,7 +221,9 @@ def supervised(
     train_supervised(
         settings, data, folder, cache=cache, resume=resume, devices=count, nodes=nodes, accelerator=accelerator
     )
-    print(f"done: {folder}; next: cutis evaluate {folder} --data {data}, cutis export {folder} --output {folder}/export")
+    print(
+        f"done: {folder}; next: cutis evaluate {folder} --data {data}, cutis export {folder} --output {folder}/export"
+    )
 
 
 @train.command
@@ -178,6 +232,47 @@ def fields() -> None:
     from cutis.recipes.config import describe_fields
 
     print(describe_fields())
+
+
+@app.command
+def export(
+    run: Path,
+    /,
+    *,
+    output: Path,
+    data: Path | None = None,
+    name: str | None = None,
+    model_version: str = __version__,
+    half: Annotated[bool, Parameter(negative="")] = False,
+    calibration: int = 512,
+    seed: int = 2026,
+) -> int:
+    """Write a trained network as ONNX in fp32 and, with --data, in INT8; print how far both agree with torch.
+
+    Parameters
+    ----------
+    run
+        Run folder that 'cutis train' made.
+    output
+        Folder for <name>-fp32.onnx and <name>-int8.onnx.
+    data
+        Folder that holds the data sets of the run: INT8 is calibrated on images of its training part.
+    name
+        Name of the model, in its file and inside it; the run's unless given.
+    model_version
+        Version of the model, written into the file.
+    half
+        Store the fp32 file's weights as float16 (half the size; it still computes in float32).
+    calibration
+        How many images to calibrate on.
+    seed
+        Chooses the images.
+    """
+    from cutis.export.verb import export_run
+
+    return export_run(
+        run, output, name=name, version=model_version, half=half, data=data, calibration=calibration, seed=seed
+    )
 
 
 def main() -> None:
