@@ -13,7 +13,9 @@ GEOMETRY = Augmentation(
     plain=0.2, rotation_degrees=180, zoom=(0.7, 1.5), aspect=0.3, shift=0.1, brightness=0, contrast=0, gamma=0, tint=0,
     saturation=0, blur=0, hair=0,
 )  # fmt: skip
-ALL = GEOMETRY.model_copy(update={"brightness": 0.2, "contrast": 0.2, "gamma": 0.3, "tint": 0.1, "saturation": 0.4, "blur": 1.0, "hair": 1.0})
+ALL = GEOMETRY.model_copy(
+    update={"brightness": 0.2, "contrast": 0.2, "gamma": 0.3, "tint": 0.1, "saturation": 0.4, "blur": 1.0, "hair": 1.0}
+)
 
 
 def drawn() -> tuple[np.ndarray, np.ndarray]:

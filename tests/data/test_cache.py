@@ -69,4 +69,4 @@ def test_sending_it_to_a_worker_sends_no_pixels(samples, tmp_path):
     _ = cache.images
     sent = pickle.dumps(cache)
     assert len(sent) < 3 * 64 * 64
-    np.testing.assert_array_equal(pickle.loads(sent).images, cache.images)  # noqa: S301 (our own bytes)
+    np.testing.assert_array_equal(pickle.loads(sent).images, cache.images)

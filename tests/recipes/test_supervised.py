@@ -65,7 +65,9 @@ def test_equals_a_hand_written_loop_in_float64(tmp_path):
     net = network()
     decayed = [p for p in net.parameters() if p.ndim > 1]
     rest = [p for p in net.parameters() if p.ndim <= 1]
-    optimiser = torch.optim.AdamW([{"params": decayed}, {"params": rest, "weight_decay": 0}], lr=1e-2, weight_decay=1e-2)
+    optimiser = torch.optim.AdamW(
+        [{"params": decayed}, {"params": rest, "weight_decay": 0}], lr=1e-2, weight_decay=1e-2
+    )
     updates, warmup, done = 6, 2, 0  # 5 batches, 2 at a time, the last alone; 2 epochs
     for _ in range(2):
         net.train()
@@ -76,7 +78,11 @@ def test_equals_a_hand_written_loop_in_float64(tmp_path):
             loss = loss + 0.5 * torch.nn.functional.binary_cross_entropy_with_logits(logits.float(), batch.mask)
             (loss / 2).backward()
             if step % 2 == 1 or step == 4:
-                rate = (done + 1) / warmup if done < warmup else 0.5 * (1 + math.cos(math.pi * (done - warmup) / (updates - warmup)))
+                rate = (
+                    (done + 1) / warmup
+                    if done < warmup
+                    else 0.5 * (1 + math.cos(math.pi * (done - warmup) / (updates - warmup)))
+                )
                 for group in optimiser.param_groups:
                     group["lr"] = 1e-2 * rate
                 torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
@@ -105,8 +111,10 @@ def final_weights(folder):
 
 
 def test_learns_drawn_lesions_and_an_interrupted_run_ends_the_same(drawn, tmp_path, monkeypatch):
-    config = load_config(SMOKE, {})
-    whole = runs.train_supervised(config, drawn, tmp_path / "whole", cache=tmp_path / "cache", resume=False, accelerator="cpu")
+    config = load_config(SMOKE, {"workers": "1"})
+    whole = runs.train_supervised(
+        config, drawn, tmp_path / "whole", cache=tmp_path / "cache", resume=False, accelerator="cpu"
+    )
     log = (tmp_path / "whole" / "logs" / "start_0" / "metrics.csv").read_text(encoding="utf-8").splitlines()
     column = log[0].split(",").index("validation/dice")
     dice = [float(line.split(",")[column]) for line in log[1:] if line.split(",")[column]]
@@ -125,7 +133,9 @@ def test_learns_drawn_lesions_and_an_interrupted_run_ends_the_same(drawn, tmp_pa
 
     monkeypatch.setattr(Supervised, "losses", cut_off)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
-        runs.train_supervised(config, drawn, tmp_path / "cut", cache=tmp_path / "cache", resume=False, accelerator="cpu")
+        runs.train_supervised(
+            config, drawn, tmp_path / "cut", cache=tmp_path / "cache", resume=False, accelerator="cpu"
+        )
     monkeypatch.setattr(Supervised, "losses", real)
     runs.train_supervised(config, drawn, tmp_path / "cut", cache=tmp_path / "cache", resume=True, accelerator="cpu")
     ours, theirs = final_weights(tmp_path / "cut"), final_weights(tmp_path / "whole")
@@ -139,7 +149,9 @@ def test_run_folder_says_what_was_asked_and_with_what(drawn, tmp_path):
     runs.train_supervised(config, drawn, folder, cache=tmp_path / "cache", resume=False, accelerator="cpu")
     assert yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["epochs"] == 1
     facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    assert facts["versions"]["torch"] == torch.__version__.split("+")[0] or facts["versions"]["torch"] == torch.__version__
+    assert (
+        facts["versions"]["torch"] == torch.__version__.split("+")[0] or facts["versions"]["torch"] == torch.__version__
+    )
     assert sum(n for part in facts["data"]["counts"].values() for n in part.values()) == 24
     with pytest.raises(CutisError, match="holds a run already"):
         runs.train_supervised(config, drawn, folder, cache=tmp_path / "cache", resume=False)

@@ -67,7 +67,9 @@ def open_cache(
     """
     for sample in samples:
         if sample.mask is None:
-            raise CutisError(f"{sample.dataset} {sample.id} has no mask: run 'cutis data check' and leave it out or add the mask")
+            raise CutisError(
+                f"{sample.dataset} {sample.id} has no mask: run 'cutis data check' and leave it out or add the mask"
+            )
     key = _key(samples, size)
     home = folder / f"segmentation-{size}-{key[:16]}"
     if not home.is_dir():

@@ -1,1 +1,3 @@
-"""TODO-models"""
+"""Networks: plain keywords in, logits out. Importing this package registers them."""
+
+from cutis.models import sparsesegnet  # noqa: F401

@@ -59,10 +59,14 @@ class SupervisedConfig(Settings):
     name: str
     network: NetworkSettings
     preprocessing: Preprocessing
-    datasets: dict[str, float] = Field(min_length=1, description="data set -> how often its images are drawn, 1 = once an epoch")
+    datasets: dict[str, float] = Field(
+        min_length=1, description="data set -> how often its images are drawn, 1 = once an epoch"
+    )
     split: SplitSettings
     epochs: Annotated[int, Field(ge=1)]
-    epoch_images: int | None = Field(default=None, ge=1, description="images an epoch; all of the training part if not given")
+    epoch_images: int | None = Field(
+        default=None, ge=1, description="images an epoch; all of the training part if not given"
+    )
     phases: tuple[SizePhase, ...] = Field(min_length=1)
     batch_size: int = Field(ge=1, description="over all processes together")
     accumulate: int = Field(ge=1)
@@ -70,7 +74,9 @@ class SupervisedConfig(Settings):
     weight_decay: float = Field(ge=0)
     warmup_epochs: float = Field(ge=0)
     clip_norm: float | None = Field(default=None, gt=0)
-    average: float | None = Field(default=None, gt=0, lt=1, description="decay of the exponential moving average of the weights")
+    average: float | None = Field(
+        default=None, gt=0, lt=1, description="decay of the exponential moving average of the weights"
+    )
     loss: LossSettings
     augmentation: Augmentation
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
@@ -89,7 +95,9 @@ def load_config(path: Path, overrides: Mapping[str, str]) -> SupervisedConfig:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise CutisError(f"{path} cannot be read ({error.strerror}): give a configuration file, e.g. one of configs/") from error
+        raise CutisError(
+            f"{path} cannot be read ({error.strerror}): give a configuration file, e.g. one of configs/"
+        ) from error
     except yaml.YAMLError as error:
         raise CutisError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
@@ -114,7 +122,9 @@ def parse_flags(tokens: Sequence[str]) -> dict[str, str]:
     while rest:
         flag = rest.pop(0)
         if not flag.startswith("--"):
-            raise CutisError(f"{flag!r} is not a flag: fields are given as --name value; 'cutis train fields' lists them")
+            raise CutisError(
+                f"{flag!r} is not a flag: fields are given as --name value; 'cutis train fields' lists them"
+            )
         name, equals, text = flag[2:].partition("=")
         if not equals:
             if not rest:
@@ -132,7 +142,11 @@ def describe_fields(model: type[BaseModel] = SupervisedConfig, prefix: str = "")
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             lines.append(describe_fields(kind, f"{prefix}{name}."))
             continue
-        shown = kind.__name__ if isinstance(kind, type) and not hasattr(kind, "__args__") else str(kind).replace("typing.", "")
+        shown = (
+            kind.__name__
+            if isinstance(kind, type) and not hasattr(kind, "__args__")
+            else str(kind).replace("typing.", "")
+        )
         lines.append(f"--{prefix}{name}  {shown}" + (f"  {field.description}" if field.description else ""))
     return "\n".join(lines)
 

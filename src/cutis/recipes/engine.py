@@ -71,7 +71,9 @@ class Engine(lightning.LightningModule):
                 optimisers[name].zero_grad()
                 schedules[name].step()
             logged = {f"train/{term}": value.detach() for term, value in terms.items()}
-            self.log_dict({f"train/{name}_loss": loss.detach(), **logged}, prog_bar=len(terms) < 4, batch_size=len(batch.image))
+            self.log_dict(
+                {f"train/{name}_loss": loss.detach(), **logged}, prog_bar=len(terms) < 4, batch_size=len(batch.image)
+            )
 
     def _broken(self, name: str, terms: dict[str, Tensor]) -> str:
         values = ", ".join(f"{term} {value.item():.4g}" for term, value in terms.items())
@@ -92,7 +94,9 @@ class Engine(lightning.LightningModule):
         for name, values in seen.items():
             means = {g: values[torch.tensor([h == g for h in groups])].float().mean() for g in sorted(set(groups))}
             self.log_dict({f"validation/{name}/{g}": mean for g, mean in means.items()})
-            self.log(f"validation/{name}", torch.stack(list(means.values())).mean(), prog_bar=True)  # each data set counts the same
+            self.log(
+                f"validation/{name}", torch.stack(list(means.values())).mean(), prog_bar=True
+            )  # each data set counts the same
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
@@ -103,13 +107,22 @@ class AtomicCheckpoints(TorchCheckpointIO):
             torch.save(checkpoint, temporary)
 
 
-def fit(recipe: Recipe, train: DataLoader, validation: DataLoader, options: EngineOptions, folder: Path, *, resume: bool) -> None:
+def fit(
+    recipe: Recipe, train: DataLoader, validation: DataLoader, options: EngineOptions, folder: Path, *, resume: bool
+) -> None:
     """Train until the epochs or the patience are used up; `folder`/checkpoints holds best.ckpt and last.ckpt, `folder`/logs/start_N CSV and TensorBoard."""
     kept = folder / "checkpoints"
     start = f"start_{len(list((folder / 'logs').glob('start_*')))}"  # a resumed run logs beside what it goes on with
-    best = ModelCheckpoint(kept, "best", monitor="validation/dice", mode="max", save_top_k=1, enable_version_counter=False)
+    best = ModelCheckpoint(
+        kept, "best", monitor="validation/dice", mode="max", save_top_k=1, enable_version_counter=False
+    )
     last = ModelCheckpoint(kept, "last", save_top_k=1, enable_version_counter=False, every_n_epochs=1)
-    callbacks: list[Callback] = [best, last, EarlyStopping("validation/dice", mode="max", patience=options.patience), TQDMProgressBar(20)]
+    callbacks: list[Callback] = [
+        best,
+        last,
+        EarlyStopping("validation/dice", mode="max", patience=options.patience),
+        TQDMProgressBar(20),
+    ]
     if options.average:
         callbacks.append(EMAWeightAveraging(decay=options.average))
     trainer = lightning.Trainer(
@@ -133,7 +146,8 @@ def fit(recipe: Recipe, train: DataLoader, validation: DataLoader, options: Engi
     updates = math.ceil(len(train) / options.accumulate) * options.epochs
     engine = Engine(recipe, updates, options)
     if isinstance(train.batch_sampler, KeySampler):
-        train.batch_sampler.epoch = lambda: trainer.current_epoch
+        # Not trainer.current_epoch: when workers ask for the first batches of a resumed run, it is one behind.
+        train.batch_sampler.epoch = lambda: trainer.fit_loop.epoch_progress.current.processed
     trainer.fit(engine, train, validation, ckpt_path=checkpoint if resume else None, weights_only=True)
 
 

@@ -105,7 +105,9 @@ def train_supervised(
     if not train or not validation:
         raise CutisError(f"{data}: {len(train)} training and {len(validation)} validation images: both are needed")
     size = config.preprocessing.size
-    caches = [_cache(samples, size, cache, what, say) for samples, what in ((train, "training"), (validation, "validation"))]
+    caches = [
+        _cache(samples, size, cache, what, say) for samples, what in ((train, "training"), (validation, "validation"))
+    ]
     facts = _facts(config, parts, caches)
     if resume:
         _same_data(folder, facts)
@@ -125,7 +127,9 @@ def train_supervised(
         tuple(sample.dataset for sample in validation), devices, nodes, accelerator,
     )  # fmt: skip
     batches = training_batches(config, caches[0])
-    checks = loader(SegmentationSet(caches[1], config.preprocessing, None), EachOnce(len(validation), size, config.batch_size), 0)
+    checks = loader(
+        SegmentationSet(caches[1], config.preprocessing, None), EachOnce(len(validation), size, config.batch_size), 0
+    )
     fit(recipe, batches, checks, options, folder, resume=resume)
     return load_run(folder)
 
@@ -161,9 +165,14 @@ def _thin(samples: Sequence[Sample], most: int | None) -> tuple[Sample, ...]:
     return tuple(by_set[index] for index in kept)
 
 
-def _facts(config: SupervisedConfig, parts: dict[str, tuple[Sample, ...]], caches: Sequence[SegmentationCache]) -> dict[str, Any]:
+def _facts(
+    config: SupervisedConfig, parts: dict[str, tuple[Sample, ...]], caches: Sequence[SegmentationCache]
+) -> dict[str, Any]:
     packages = ("cutis", "torch", "torchvision", "lightning", "numpy", "opencv-python-headless", "pillow")
-    counts = {part: {name: sum(s.dataset == name for s in samples) for name in config.datasets} for part, samples in parts.items()}
+    counts = {
+        part: {name: sum(s.dataset == name for s in samples) for name in config.datasets}
+        for part, samples in parts.items()
+    }
     return {
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}},
         "data": {"training": caches[0].key, "validation": caches[1].key, "counts": counts},

@@ -34,7 +34,14 @@ class Supervised:
     """
 
     def __init__(
-        self, network: nn.Module, loss: LossSettings, learning_rate: float, weight_decay: float, *, warmup: float, threshold: float
+        self,
+        network: nn.Module,
+        loss: LossSettings,
+        learning_rate: float,
+        weight_decay: float,
+        *,
+        warmup: float,
+        threshold: float,
     ) -> None:
         self.networks = nn.ModuleDict({"network": network})
         self.loss, self.learning_rate, self.weight_decay = loss, learning_rate, weight_decay
