@@ -12,3 +12,5 @@ class CutisError(Exception):
     Traceback (most recent call last):
     cutis.errors.CutisError: lesion.txt is not an image: give a JPEG, PNG, BMP, TIFF or WebP file
     """
+
+    exit_code = 2  # a wrong call; a subclass for what is not the call's fault says 1

@@ -1,0 +1,284 @@
+"""Many images to one output folder: results.jsonl, masks/, overlays/, report.html.
+
+Threads, one image each, share one resident network: decoding, onnxruntime and OpenCV all run outside Python's lock,
+and a process each would cost 100 MB each. What is in hand is bounded, so memory does not grow with the folder; what
+is done is put back into input order.
+
+A mask is called as its image, with .png for the ending. Where two images differ in their ending alone (a.jpg and a.png)
+both keep it: a.jpg.png and a.png.png.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+import unicodedata
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cutis import __version__
+from cutis.analysis.overlay import draw_outline, encode_jpeg, encode_png, shrink
+from cutis.analysis.pipeline import Outcome, analyze_image
+from cutis.analysis.report import Report
+from cutis.analysis.results import Results, same_settings
+from cutis.analysis.runtime import Segmenter
+from cutis.errors import CutisError
+from cutis.files import atomic_write
+from cutis.imaging.formats import reason, shown
+from cutis.imaging.read import find_images, read_image, write_mask
+from cutis.records import Analysis
+
+__all__ = ["Options", "StoppedError", "analyze_files", "analyze_to_folder", "cores", "targets"]
+
+MAX_WORKERS = 16  # a worker holds one decoded photo, its mask and its overlay: 16 stay below 600 MB
+WINDOW = 4  # images in hand a worker: enough that one slow photo does not make the others wait
+THUMBNAIL_SIDE = 480
+
+
+@dataclass(frozen=True)
+class Options:
+    """How every image of a run is analysed. `mm_per_pixel` is the scale of the full-size picture, where it is known."""
+
+    hair_removal: bool = False
+    mm_per_pixel: float | None = None
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.mm_per_pixel is not None and not 0 < self.mm_per_pixel < 100:
+            raise CutisError(f"{self.mm_per_pixel} mm a pixel is no scale: give millimetres a pixel, for example 0.02")
+        if self.workers is not None and self.workers < 1:
+            raise CutisError(f"{self.workers} workers cannot work: give 1 or more")
+
+
+class StoppedError(CutisError):
+    """The output cannot be written any more: the run ends, what is done is kept. Exit code 1."""
+
+    exit_code = 1
+
+
+class _Job(NamedTuple):
+    path: Path
+    name: str
+    target: PurePosixPath
+
+
+class _Done(NamedTuple):
+    analysis: Analysis
+    thumbnail: bytes | None
+
+
+def cores() -> int:
+    """Processor cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def analyze_files(paths: Sequence[Path], model: Segmenter, options: Options) -> Iterator[Analysis]:
+    """Records of many files, in their order, nothing written; a bad file is a record with status 'failed'."""
+
+    def one(path: Path) -> Analysis:
+        outcome = _analyzed(path, shown(path), model, options)
+        return outcome.analysis if isinstance(outcome, Outcome) else outcome
+
+    yield from _in_order(one, paths, options.workers)
+
+
+def analyze_to_folder(
+    inputs: Sequence[Path],
+    output: Path,
+    model: Segmenter,
+    options: Options,
+    *,
+    resume: bool,
+    begin: Callable[[int, int], None] = lambda total, kept: None,
+) -> Iterator[Analysis]:
+    """Analyse files and folders into `output`; yields the records in input order as they are written.
+
+    `begin` hears how many images there are and how many of them an earlier run has finished. Raises `CutisError` for a
+    wrong call before anything is analysed, `StoppedError` when the output fills up.
+    """
+    found = [(path, relative) for path, relative in find_images(inputs) if not _inside(path, output)]
+    if not found:
+        raise CutisError(f"every image named lies in the output folder {shown(output)}: choose another --output")
+    settings = {"model": model.info.sha256, "hair_removal": options.hair_removal, "mm_per_pixel": options.mm_per_pixel}
+    _prepare(output, settings, resume)
+    names = [shown(path) for path, _ in found]
+    try:
+        with Results(output, names, resume=resume) as results, Report(output / "report.html", len(found)) as report:
+            kept = results.kept
+            jobs = _jobs(found, names, kept)
+            begin(len(jobs), sum(name in kept for name in names))
+
+            def one(job: _Job) -> _Done:
+                if job.name in kept:
+                    return _again(kept[job.name], job, output)
+                finished = _written(job, output, model, options)
+                results.note(finished.analysis)
+                return finished
+
+            for finished in _in_order(one, jobs, options.workers):
+                results.add(finished.analysis)
+                report.add(finished.analysis, finished.thumbnail)
+                yield finished.analysis
+    except OSError as error:
+        raise _stopped(output, error) from error
+
+
+def targets(relatives: Sequence[Path]) -> list[PurePosixPath]:
+    """Relative paths of images -> relative paths of their .png outputs, all different on any file system.
+
+    >>> [str(target) for target in targets([Path("a.jpg"), Path("b/c.jpg"), Path("b/c.png")])]
+    ['a.png', 'b/c.jpg.png', 'b/c.png.png']
+    """
+    plain = [PurePosixPath(*(_safe(part) for part in relative.parts)) for relative in relatives]
+    stems = Counter(_key(path.with_suffix(".png")) for path in plain)
+    used: set[str] = set()
+    chosen = []
+    for path in plain:
+        short = path.with_suffix(".png")
+        alone = stems[_key(short)] == 1 and _key(short) not in used
+        chosen.append(_free(short if alone else path.with_name(f"{path.name}.png"), used))
+    return chosen
+
+
+def _jobs(found: Sequence[tuple[Path, Path]], names: Sequence[str], kept: dict[str, Analysis]) -> list[_Job]:
+    """Each image with its output's name; a new one never takes the mask of one that an earlier run finished."""
+    masks = (record.lesion.mask for record in kept.values() if record.lesion and record.lesion.mask)
+    used = {_key(PurePosixPath(mask.removeprefix("masks/"))) for mask in masks}
+    chosen = targets([relative for _, relative in found])
+    return [
+        _Job(path, name, target if name in kept else _free(target, used))
+        for (path, _), name, target in zip(found, names, chosen, strict=True)
+    ]
+
+
+def _free(target: PurePosixPath, used: set[str]) -> PurePosixPath:
+    """`target`, or numbered if that is used; used from now on."""
+    free, number = target, 2
+    while _key(free) in used:
+        free, number = target.with_name(f"{target.stem}.{number}.png"), number + 1
+    used.add(_key(free))
+    return free
+
+
+def _safe(part: str) -> str:
+    """A part of a path that any file system takes: no control characters, no undecodable bytes."""
+    return "".join("_" if ord(c) < 32 or 0xD800 <= ord(c) <= 0xDFFF else c for c in part) if part != ".." else "_"
+
+
+def _key(path: PurePosixPath) -> str:
+    """Windows and macOS take A.png and a.png for one file, and two spellings of an accent too."""
+    return unicodedata.normalize("NFC", str(path)).casefold()
+
+
+def _inside(path: Path, output: Path) -> bool:
+    """Masks and overlays of an earlier run are not photos."""
+    absolute, folder = path.resolve(), output.resolve()
+    return any(absolute.is_relative_to(folder / name) for name in ("masks", "overlays"))
+
+
+def _prepare(output: Path, settings: dict[str, object], resume: bool) -> None:
+    try:
+        for name in ("masks", "overlays"):
+            (output / name).mkdir(parents=True, exist_ok=True)
+        same_settings(output, settings, resume=resume)
+    except OSError as error:
+        what = f"{shown(output)} cannot be written ({reason(error)})"
+        raise CutisError(f"{what}: choose another --output or free space there") from error
+
+
+def _analyzed(path: Path, name: str, model: Segmenter, options: Options) -> Outcome | Analysis:
+    try:
+        return analyze_image(
+            path, model, name=name, hair_removal=options.hair_removal, mm_per_pixel=options.mm_per_pixel
+        )
+    except CutisError as error:
+        return _failed(name, str(error), model)
+    except Exception as error:  # one image never takes the others with it; what happened goes into its record
+        return _failed(
+            name, f"{name} could not be analysed ({type(error).__name__}: {reason(error)}): report it", model
+        )
+
+
+def _failed(name: str, error: str, model: Segmenter) -> Analysis:
+    return Analysis(file=name, status="failed", error=error, model=model.info, cutis=__version__)
+
+
+def _written(job: _Job, output: Path, model: Segmenter, options: Options) -> _Done:
+    """Analyse one image and write its mask and overlay."""
+    outcome = _analyzed(job.path, job.name, model, options)
+    if isinstance(outcome, Analysis):
+        return _Done(outcome, None)
+    start = time.perf_counter()
+    drawn = draw_outline(outcome.picture, outcome.mask)
+    try:
+        write_mask(output / "masks" / job.target, outcome.mask)
+        atomic_write(output / "overlays" / job.target, encode_png(drawn))
+    except (CutisError, OSError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(cause, OSError) or cause.errno in (errno.ENAMETOOLONG, errno.EINVAL):
+            return _Done(_failed(job.name, f"{job.name}: its mask cannot be written ({error}): rename it", model), None)
+        raise _stopped(output, cause) from error
+    thumbnail = _thumbnail(drawn)
+    lesion = outcome.analysis.lesion
+    if lesion:
+        lesion = lesion.model_copy(update={"mask": f"masks/{job.target}", "overlay": f"overlays/{job.target}"})
+    times = {**outcome.analysis.times_ms, "write": round((time.perf_counter() - start) * 1000, 3)}
+    return _Done(outcome.analysis.model_copy(update={"lesion": lesion, "times_ms": times}), thumbnail)
+
+
+def _again(kept: Analysis, job: _Job, output: Path) -> _Done:
+    """What an earlier run finished, with its picture for the report."""
+    name = kept.lesion.overlay if kept.lesion and kept.lesion.overlay else f"overlays/{job.target}"
+    try:
+        return _Done(kept, _thumbnail(read_image(output / name).pixels))
+    except CutisError:
+        return _Done(kept, None)  # the user took the overlay away: the report says so
+
+
+def _thumbnail(drawn: NDArray[np.uint8]) -> bytes:
+    return encode_jpeg(shrink(drawn, THUMBNAIL_SIDE), 78)
+
+
+def _stopped(output: Path, error: OSError) -> StoppedError:
+    what = f"{shown(output)} cannot be written any more ({reason(error)})"
+    return StoppedError(f"{what}: what was done is kept; free space and go on with --resume")
+
+
+def _in_order(one: Callable, items: Sequence, workers: int | None) -> Iterator:
+    """`one(item)` of each item, in order, by several threads, never more than a window ahead of the reader."""
+    count = min(workers or min(cores(), MAX_WORKERS), len(items))
+    waiting: deque[Future] = deque()
+    left = iter(items)
+    with _single_threaded_opencv(), ThreadPoolExecutor(count, thread_name_prefix="cutis") as pool:
+        try:
+            for item in left:
+                waiting.append(pool.submit(one, item))
+                if len(waiting) >= WINDOW * count:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def _single_threaded_opencv() -> Iterator[None]:
+    """The cores are kept busy by images; OpenCV's own threads would only get in their way."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)

@@ -1,0 +1,72 @@
+"""The outline of the lesion drawn on the picture.
+
+A light line on a dark casing: seen on pale skin and on black pigment alike, by its brightness alone, so without telling
+colours apart. The hue (Okabe and Ito's sky blue, made lighter) is one that skin does not have.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cutis.errors import CutisError
+
+__all__ = ["MAX_SIDE", "draw_outline", "encode_jpeg", "encode_png", "shrink"]
+
+MAX_SIDE = 1600
+LINE = (120, 225, 255)
+CASING = (15, 25, 40)
+
+
+def draw_outline(picture: NDArray[np.uint8], mask: NDArray[np.bool_], max_side: int = MAX_SIDE) -> NDArray[np.uint8]:
+    """(h, w, 3) uint8 RGB and a mask of the same image at any size -> a new picture of at most `max_side`, with the
+    outline.
+
+    >>> picture, mask = np.full((90, 120, 3), 200, np.uint8), np.zeros((180, 240), bool)
+    >>> mask[60:120, 80:160] = True
+    >>> drawn = draw_outline(picture, mask)
+    >>> drawn.shape, bool((drawn[30, 60] != 200).any()), drawn[45, 60].tolist()
+    ((90, 120, 3), True, [200, 200, 200])
+    """
+    drawn = shrink(picture, max_side)
+    drawn = drawn.copy() if drawn is picture else drawn
+    height, width = drawn.shape[:2]
+    pixels: NDArray = mask.view(np.uint8)
+    if pixels.shape != (height, width):
+        how = cv2.INTER_AREA if width < mask.shape[1] else cv2.INTER_LINEAR
+        pixels = cv2.resize(pixels * np.uint8(255), (width, height), interpolation=how) >> 7
+    contours, _ = cv2.findContours(pixels, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    line = max(1, round(max(height, width) / 320))
+    for colour, thickness in ((CASING, line + 2 * max(1, line // 2)), (LINE, line)):
+        cv2.drawContours(drawn, contours, -1, colour, thickness, cv2.LINE_AA)
+    return drawn
+
+
+def shrink(picture: NDArray[np.uint8], max_side: int) -> NDArray:
+    """The picture itself, or a smaller one whose longest side is `max_side`."""
+    height, width = picture.shape[:2]
+    scale = max_side / max(height, width)
+    if scale >= 1:
+        return picture
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+
+
+def encode_png(picture: NDArray[np.uint8]) -> bytes:
+    """(h, w, 3) uint8 RGB -> PNG."""
+    return _encode(picture, ".png", [cv2.IMWRITE_PNG_COMPRESSION, 1])
+
+
+def encode_jpeg(picture: NDArray[np.uint8], quality: int) -> bytes:
+    """(h, w, 3) uint8 RGB -> JPEG."""
+    return _encode(picture, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality])
+
+
+def _encode(picture: NDArray[np.uint8], ending: str, options: list[int]) -> bytes:
+    done, content = cv2.imencode(ending, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)
+    if not done:
+        raise CutisError(
+            f"a picture of shape {picture.shape} cannot be written as {ending[1:].upper()}: choose a smaller one"
+        )
+    return content.tobytes()

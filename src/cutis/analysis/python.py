@@ -1,0 +1,98 @@
+"""`from cutis import analyze`: what the command line does, from Python."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cutis.analysis.batch import Options, analyze_files, analyze_to_folder
+from cutis.analysis.pipeline import analyze_image
+from cutis.analysis.runtime import Segmenter, load_model
+from cutis.imaging.formats import shown
+from cutis.imaging.read import find_images
+from cutis.records import Analysis
+
+__all__ = ["analyze"]
+
+One = str | os.PathLike[str] | bytes | NDArray[np.uint8]
+
+
+@overload
+def analyze(
+    source: Sequence[str | os.PathLike[str]],
+    *,
+    model: str | os.PathLike[str] | Segmenter | None = None,
+    hair_removal: bool = False,
+    mm_per_pixel: float | None = None,
+    output: str | os.PathLike[str] | None = None,
+    workers: int | None = None,
+) -> list[Analysis]: ...
+
+
+@overload
+def analyze(
+    source: One,
+    *,
+    model: str | os.PathLike[str] | Segmenter | None = None,
+    hair_removal: bool = False,
+    mm_per_pixel: float | None = None,
+    output: str | os.PathLike[str] | None = None,
+    workers: int | None = None,
+) -> Analysis | list[Analysis]: ...
+
+
+def analyze(
+    source: One | Sequence[str | os.PathLike[str]],
+    *,
+    model: str | os.PathLike[str] | Segmenter | None = None,
+    hair_removal: bool = False,
+    mm_per_pixel: float | None = None,
+    output: str | os.PathLike[str] | None = None,
+    workers: int | None = None,
+) -> Analysis | list[Analysis]:
+    """Analyse one image, a folder, or several paths.
+
+    `source`: the path of an image, its bytes, or its pixels, (H, W, 3) uint8 RGB, gives one `Analysis` and raises
+    `CutisError` for what is no image. A folder, or a list of files and folders, gives a list in order, in which a bad
+    file is an `Analysis` with status 'failed'. With `output` (paths only), results.jsonl, masks, overlays and
+    report.html are written there as `cutis analyze` does. `mm_per_pixel` is the scale of the full-size picture.
+
+    Research use only, never a diagnosis.
+
+    >>> from cutis.data.synthetic import draw_lesion
+    >>> drawn = draw_lesion(np.random.default_rng(3), width=320, height=240, symmetry=2)
+    >>> analysis = analyze(drawn.image, mm_per_pixel=0.05)
+    >>> analysis.status, analysis.lesion.diameter_mm is not None
+    ('lesion', True)
+    """
+    network = model if isinstance(model, Segmenter) else load_model(model)
+    options = Options(hair_removal=hair_removal, mm_per_pixel=mm_per_pixel, workers=workers)
+    if output is not None:
+        if isinstance(source, (bytes, np.ndarray)):
+            raise TypeError("output= needs a path as source: pixels and bytes have no name to call their mask by")
+        paths = _paths(source)
+        records = list(analyze_to_folder(paths, Path(output), network, options, resume=False))
+        return records[0] if _is_one(source) else records
+    if isinstance(source, (bytes, np.ndarray)):
+        name = "bytes" if isinstance(source, bytes) else "array"
+        return analyze_image(source, network, name=name, hair_removal=hair_removal, mm_per_pixel=mm_per_pixel).analysis
+    if _is_one(source):
+        path = _paths(source)[0]
+        return analyze_image(
+            path, network, name=shown(path), hair_removal=hair_removal, mm_per_pixel=mm_per_pixel
+        ).analysis
+    found = [path for path, _ in find_images(_paths(source))]
+    return list(analyze_files(found, network, options))
+
+
+def _paths(source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Path]:
+    return [Path(source)] if isinstance(source, (str, os.PathLike)) else [Path(path) for path in source]
+
+
+def _is_one(source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> bool:
+    return isinstance(source, (str, os.PathLike)) and not Path(source).is_dir()

@@ -1,0 +1,275 @@
+"""report.html: one page that opens offline, with every image of a run, what was found, and what failed.
+
+The page needs nothing but itself: pictures are small JPEGs inside it, its style is inside it, it has no script, and a
+content security policy forbids everything else. Names of files come from strangers: all text is escaped.
+
+Cards are written to a temporary file as results come, so the page of 1,000 images takes no more memory than that of
+one. """
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shutil
+import tempfile
+from collections import Counter
+from html import escape
+from importlib import resources
+from pathlib import Path
+from types import TracebackType
+
+from cutis import __version__
+from cutis.analysis import words
+from cutis.analysis.abcd import COLOURS
+from cutis.files import atomic_path
+from cutis.records import Analysis, Colour, Diagnosis, Lesion, ModelInfo, Quality, Symmetry
+
+__all__ = ["Report"]
+
+_STYLE = "report.css"
+
+
+class Report:
+    """A report being written: `add` each image in turn; leaving the block writes the page, even of an interrupted
+    run."""
+
+    def __init__(self, path: Path, total: int) -> None:
+        self._path, self._total = path, total
+        self._counts: Counter[str] = Counter()
+        self._failed: list[Analysis] = []
+        self._model: ModelInfo | None = None
+        self._cards = tempfile.TemporaryFile(dir=path.parent)  # noqa: SIM115 - closed in __exit__
+
+    def add(self, analysis: Analysis, thumbnail: bytes | None) -> None:
+        """One image; `thumbnail` is a JPEG with the outline on it."""
+        self._counts[analysis.status] += 1
+        self._counts["warned"] += bool(analysis.quality and analysis.quality.warnings)
+        self._model = self._model or analysis.model
+        if analysis.status == "failed":
+            self._failed.append(analysis)
+        else:
+            number = self._counts["lesion"] + self._counts["no_lesion"]
+            self._cards.write(_card(analysis, thumbnail, number).encode())
+
+    def __enter__(self) -> Report:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        with self._cards:
+            if kind is not None and issubclass(kind, OSError):
+                return  # the disk is full: a page would not fit either
+            self._cards.seek(0)
+            with atomic_path(self._path) as temporary, temporary.open("wb") as page:
+                page.write(self._head().encode())
+                shutil.copyfileobj(self._cards, page)
+                page.write(_tail().encode())
+
+    def _head(self) -> str:
+        style = (resources.files("cutis.analysis") / _STYLE).read_text("utf-8")
+        digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+        policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+        return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="referrer" content="no-referrer">
+<meta name="color-scheme" content="light dark">
+<title>cutis report: {_images(self._total)}</title>
+<style>{style}</style>
+</head>
+<body>
+<header>
+<p class="brand">cutis</p>
+<h1>Skin lesion analysis</h1>
+<p class="notice" role="note"><strong>{words.RESEARCH_ONLY}</strong> These are measurements of pictures. They do not say
+whether a lesion is harmless; only a physician can.</p>
+{self._summary()}
+</header>
+<main>
+{self._filters()}
+{self._failures()}
+<div class="cards">
+"""
+
+    def _summary(self) -> str:
+        done = sum(self._counts[status] for status in ("lesion", "no_lesion", "failed"))
+        figures = [
+            (self._counts["lesion"], "with a lesion"),
+            (self._counts["no_lesion"], "without a lesion"),
+            (self._counts["warned"], "with warnings"),
+            (self._counts["failed"], "not analysed"),
+        ]
+        items = "".join(f"<div><dt>{label}</dt><dd>{number}</dd></div>" for number, label in figures)
+        part = (
+            "" if done == self._total else f'<p class="part">Interrupted: {done} of {_images(self._total)} so far.</p>'
+        )
+        return f'<dl class="figures"><div><dt>images</dt><dd>{done}</dd></div>{items}</dl>{part}'
+
+    def _filters(self) -> str:
+        """Radio buttons that CSS alone acts on; only for a page long enough to need them."""
+        kinds = [
+            ("all", "All", self._counts["lesion"] + self._counts["no_lesion"]),
+            ("lesion", "Lesion", self._counts["lesion"]),
+            ("no_lesion", "No lesion", self._counts["no_lesion"]),
+            ("warned", "Warnings", self._counts["warned"]),
+        ]
+        if kinds[0][2] < 4:
+            return ""
+        buttons = "".join(
+            f'<label><input type="radio" name="show" id="show-{kind}"{" checked" * (kind == "all")}>'
+            f"<span>{label} <b>{number}</b></span></label>"
+            for kind, label, number in kinds
+        )
+        return f'<fieldset class="filters"><legend>Show</legend>{buttons}</fieldset>'
+
+    def _failures(self) -> str:
+        if not self._failed:
+            return ""
+        rows = "".join(
+            f"<li><b>{escape(analysis.file)}</b><span>{escape(_without_name(analysis))}</span></li>"
+            for analysis in self._failed
+        )
+        return f'<section class="failed"><h2>Not analysed</h2><ul>{rows}</ul></section>'
+
+
+def _tail() -> str:
+    return f"""</div>
+<section class="guide">
+<h2>How to read the measures</h2>
+<dl>
+<dt>Asymmetry</dt><dd>The share of the lesion that its mirror image does not cover, about the long and the short axis of
+its shape. An axis counts as asymmetric above 10%. Colour and structure are not part of it.</dd>
+<dt>Border</dt><dd>Perimeter² / (4π area): 1 for a disc, more the more the outline winds. Of lesions drawn by experts
+half lie below about 1.2 and nine in ten below about 1.6.</dd>
+<dt>Colours</dt><dd>The share of the lesion nearest to each of the six colours of the ABCD rule. It depends on the lamp,
+the camera and the skin; white and red are not recognised reliably.</dd>
+<dt>Diameter</dt><dd>The longest extent, in millimetres only where the scale of the picture is known.</dd>
+<dt>Certainty</dt><dd>The mean probability the network gives to the pixels it marked; not the probability of a
+disease.</dd>
+</dl>
+</section>
+</main>
+<footer>
+<p>Made by cutis {escape(__version__)} on this device; no picture has left it. {words.RESEARCH_ONLY}</p>
+</footer>
+</body>
+</html>
+"""
+
+
+def _card(analysis: Analysis, thumbnail: bytes | None, number: int) -> str:
+    warned = bool(analysis.quality and analysis.quality.warnings)
+    classes = f"card {analysis.status}{' warned' * warned}"
+    return f"""<article class="{classes}" aria-labelledby="i{number}">
+{_figure(analysis, thumbnail)}
+<div class="said">
+<h2 id="i{number}">{escape(analysis.file)}</h2>
+<p class="answer"><strong>{words.title(analysis)}.</strong> {escape(words.answer(analysis))}</p>
+{_warnings(analysis.quality)}
+{_measures(analysis.lesion)}
+{_symmetry(analysis.symmetry)}
+{_diagnosis(analysis.diagnosis)}
+{_small_print(analysis)}
+</div>
+</article>
+"""
+
+
+def _figure(analysis: Analysis, thumbnail: bytes | None) -> str:
+    if thumbnail is None:
+        return '<figure class="missing"><p>The overlay of this image is gone.</p></figure>'
+    name = escape(analysis.file)
+    drawn = f"{name} with the lesion outlined" if analysis.lesion else name
+    data = base64.b64encode(thumbnail).decode()
+    return f'<figure><img src="data:image/jpeg;base64,{data}" alt="{drawn}" loading="lazy" decoding="async"></figure>'
+
+
+def _warnings(quality: Quality | None) -> str:
+    if not quality or not quality.warnings:
+        return ""
+    items = "".join(f"<li>{escape(warning)}</li>" for warning in quality.warnings)
+    return f'<ul class="warnings" aria-label="Warnings about the picture">{items}</ul>'
+
+
+def _measures(lesion: Lesion | None) -> str:
+    if lesion is None:
+        return ""
+    turn = lesion.asymmetry
+    area = f"{lesion.area_mm2:.1f} mm²" if lesion.area_mm2 is not None else f"{lesion.area:,} pixels"
+    pixels = f"{lesion.diameter:.0f} pixels" if lesion.diameter_mm is not None else "scale of the picture not known"
+    rows = [
+        ("Asymmetry", words.asymmetry(turn), f"long axis {turn.major_axis:.0%}, short axis {turn.minor_axis:.0%}"),
+        ("Border", words.border(lesion.border), f"irregularity {lesion.border.irregularity:.2f}"),
+        ("Colours", _count(lesion.colours), _swatches(lesion.colours)),
+        ("Diameter", words.extent(lesion), pixels),
+        ("Area", area, f"{lesion.area_share:.1%} of the picture"),
+        ("Certainty", f"{lesion.confidence:.0%}", "mean probability inside the outline"),
+    ]
+    body = "".join(f'<tr><th scope="row">{name}</th><td>{main}</td><td>{more}</td></tr>' for name, main, more in rows)
+    return f'<table class="measures"><tbody>{body}</tbody></table>'
+
+
+def _count(colours: list[Colour]) -> str:
+    return "1 colour" if len(colours) == 1 else f"{len(colours)} colours"
+
+
+def _swatches(colours: list[Colour]) -> str:
+    """A bar of the colours' shares and their names; SVG attributes, since the policy allows no style attribute."""
+    bars, labels, x = [], [], 0.0
+    whole = sum(colour.share for colour in colours) or 1.0
+    for colour in colours:
+        fill = "#{:02x}{:02x}{:02x}".format(*COLOURS[colour.name])
+        width = 200 * colour.share / whole
+        bars.append(f'<rect x="{x:.1f}" width="{width:.1f}" height="12" fill="{fill}"/>')
+        circle = f'<circle cx="5" cy="5" r="4.5" fill="{fill}"/>'
+        dot = f'<svg class="dot" viewBox="0 0 10 10" aria-hidden="true">{circle}</svg>'
+        labels.append(f"<span>{dot}{colour.name} {colour.share:.0%}</span>")
+        x += width
+    svg = f'<svg class="bar" viewBox="0 0 200 12" preserveAspectRatio="none" aria-hidden="true">{"".join(bars)}</svg>'
+    return f'{svg}<span class="names">{"".join(labels)}</span>'
+
+
+def _symmetry(symmetry: Symmetry | None) -> str:
+    if symmetry is None:
+        return ""
+    words_ = f"{escape(symmetry.label)} ({symmetry.probability:.0%})"
+    return f'<p class="network"><b>Symmetry network:</b> {words_}</p>'
+
+
+def _diagnosis(diagnosis: Diagnosis | None) -> str:
+    if diagnosis is None:
+        return ""
+    label = escape(diagnosis.label) if diagnosis.label else "not sure"
+    ranked = sorted(diagnosis.probabilities.items(), key=lambda item: -item[1])
+    rows = "".join(
+        f'<tr><th scope="row">{escape(name)}</th>'
+        f'<td><meter min="0" max="1" value="{p:.3f}">{p:.0%}</meter></td><td>{p:.0%}</td></tr>'
+        for name, p in ranked
+    )
+    among = ", ".join(escape(name) for name in diagnosis.prediction_set)
+    likely = f" Likely among: {among}." if among else ""
+    return (
+        f'<p class="network"><b>Most like:</b> {label}.{likely}</p><table class="classes"><tbody>{rows}</tbody></table>'
+    )
+
+
+def _small_print(analysis: Analysis) -> str:
+    model, total = analysis.model, sum(analysis.times_ms.values())
+    facts = [f"{analysis.width} × {analysis.height} pixels"]
+    if model:
+        hashed = f'<span title="SHA-256 {escape(model.sha256)}">{escape(model.sha256[:8])}</span>'
+        facts.append(f"{escape(model.name)} {escape(model.version)}, {model.precision} ({hashed})")
+    facts.append(f"{total:.0f} ms")
+    return f'<p class="small">{" · ".join(facts)}</p>'
+
+
+def _without_name(analysis: Analysis) -> str:
+    """The reason alone: the name stands beside it."""
+    said = analysis.error or "unknown"
+    return said.removeprefix(analysis.file).lstrip(": ") or said
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count:,} images"
