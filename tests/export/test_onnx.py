@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from cutis.errors import CutisError
+from cutis.export import graph
 from cutis.export.onnx import TOLERANCE, export_onnx, torch_probabilities
 from cutis.export.parity import open_session, probabilities
 from cutis.imaging.preprocessing import Preprocessing
@@ -26,7 +27,7 @@ def test_answers_as_torch_does_at_any_batch_size(exported, toy, preprocessing, i
     found = probabilities(open_session(exported), images[:batch])
     expected = torch_probabilities(toy, preprocessing, images[:batch])
     assert found.shape == (batch, 1, 32, 32)
-    np.testing.assert_allclose(found, expected, atol=TOLERANCE)
+    np.testing.assert_allclose(found, expected, atol=TOLERANCE["float32"])
     assert expected.min() < 0.3 and expected.max() > 0.7  # the comparison is not one of constants
 
 
@@ -34,7 +35,7 @@ def test_the_border_is_padded_with_the_mean_colour_as_in_training(exported, toy,
     image = np.full((1, 32, 32, 3), 255, np.uint8)
     found, expected = probabilities(open_session(exported), image), torch_probabilities(toy, preprocessing, image)
     edge = np.s_[..., 0, :]
-    np.testing.assert_allclose(found[edge], expected[edge], atol=TOLERANCE)
+    np.testing.assert_allclose(found[edge], expected[edge], atol=TOLERANCE["float32"])
     assert np.ptp(expected) > 0.01  # a uniform image: only the padding makes a difference
 
 
@@ -44,7 +45,7 @@ def test_the_opset_is_the_one_in_the_graph_and_the_graph_is_valid(tmp_path, toy,
     onnx.checker.check_model(model, full_check=True)
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", facts.opset)]
     assert facts.opset == 17
-    assert facts.size == facts.path.stat().st_size and facts.difference <= TOLERANCE
+    assert facts.size == facts.path.stat().st_size and facts.difference <= TOLERANCE["float32"]
 
 
 def test_kept_at_the_exporters_opset_where_17_is_not_valid(tmp_path, preprocessing):
@@ -157,3 +158,21 @@ def test_two_exports_are_the_same_file(tmp_path, toy, preprocessing):
 def test_preprocessing_in_the_metadata_is_plain_json(exported):
     found = json.loads(open_session(exported).get_modelmeta().custom_metadata_map["cutis.preprocessing"])
     assert found["size"] == 32 and found["mean"] == [0.7, 0.55, 0.5]
+
+
+def test_weights_in_half_are_half_the_file_and_nearly_the_same_answer(tmp_path, preprocessing, images):
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 64, 3, padding=1), nn.ReLU(), nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(), nn.Conv2d(64, 1, 1)
+    )
+    full = export(network, preprocessing, tmp_path / "full.onnx")
+    half = export_onnx(
+        network, preprocessing, tmp_path / "half.onnx", name="toy", version="1.2", threshold=0.45, weights="float16"
+    )
+    assert half.size < 0.6 * full.size
+    assert 0 < half.difference < 0.005
+    restored = onnx.load(half.path)
+    graph.store_in_full(restored)
+    onnx.checker.check_model(restored, full_check=True)
+    found = probabilities(open_session(restored.SerializeToString()), images[:2])
+    np.testing.assert_array_equal(found, probabilities(open_session(half.path), images[:2]))

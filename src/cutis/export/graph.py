@@ -1,4 +1,4 @@
-"""Small exact rewrites of an ONNX graph: drop what must not travel, fold a scale into convolutions, lower the opset."""
+"""Small rewrites of an ONNX graph: drop what must not travel, fold a scale, lower the opset, store weights in half."""
 
 from __future__ import annotations
 
@@ -11,7 +11,18 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["convolutions", "fold_scale_into_convolutions", "lower", "opset", "readers", "strip"]
+__all__ = [
+    "convolutions",
+    "fold_scale_into_convolutions",
+    "lower",
+    "opset",
+    "readers",
+    "store_in_full",
+    "store_in_half",
+    "strip",
+]
+
+_LARGE = 4096  # values; smaller tensors are not worth a rounding
 
 
 def opset(model: onnx.ModelProto) -> int:
@@ -85,6 +96,35 @@ def lower(model: onnx.ModelProto, version: int) -> onnx.ModelProto | None:
         return None
     del lowered.graph.value_info[:]
     return lowered if opset(lowered) == version else None
+
+
+def store_in_half(model: onnx.ModelProto) -> None:
+    """Keep large float32 weights as float16 and widen them with a Cast: half the file, the arithmetic stays float32.
+
+    Runtimes fold the Cast when they load the file, so it costs no time. The weights are rounded to 11 bits.
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    for entry in model.graph.initializer:
+        values = numpy_helper.to_array(entry)
+        if values.dtype != np.float32 or values.size < _LARGE or np.abs(values).max() > np.finfo(np.float16).max:
+            continue
+        full = entry.name
+        entry.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{full}/half"))
+        model.graph.node.insert(
+            0, helper.make_node("Cast", [entry.name], [full], f"{full}/widen", to=TensorProto.FLOAT)
+        )
+
+
+def store_in_full(model: onnx.ModelProto) -> None:
+    """The reverse of `store_in_half`: rounded weights as plain float32, for tools that look for weights by name."""
+    from onnx import numpy_helper
+
+    weights = {entry.name: entry for entry in model.graph.initializer}
+    for node in [node for node in model.graph.node if node.op_type == "Cast" and node.input[0] in weights]:
+        entry = weights[node.input[0]]
+        entry.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(entry).astype(np.float32), node.output[0]))
+        model.graph.node.remove(node)
 
 
 def _drop_unknown_defaults(model: onnx.ModelProto, newer: int, older: int) -> None:

@@ -131,6 +131,7 @@ def _prepare(model: onnx.ModelProto, folder: Path) -> Path:
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     given, prepared = folder / "given.onnx", folder / "prepared.onnx"
+    graph.store_in_full(model)
     onnx.save(shuffle_in_blocks(model), given)
     quant_pre_process(given, prepared, skip_symbolic_shape=True)
     return prepared

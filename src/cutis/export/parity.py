@@ -104,9 +104,7 @@ def parity_table(rows: dict[str, Parity]) -> Table:
     """A row a pair ('torch = fp32', 'fp32 = int8'), for the terminal."""
     from rich.table import Table
 
-    table = Table(
-        "same pixels through", "images", "largest |dp|", "mean |dp|", "mask pixels that differ", "Dice", "lowest Dice"
-    )
+    table = Table("same pixels", "images", "max |dp|", "mean |dp|", "pixels differ", "Dice", "lowest")
     for name, p in rows.items():
         table.add_row(
             name,

@@ -1,0 +1,180 @@
+"""`cutis export`, the order of its steps: open the run, write fp32, calibrate, write INT8, print how far they agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cutis.data.samples import Sample
+from cutis.data.synthetic import draw_lesion
+from cutis.errors import CutisError
+from cutis.imaging.preprocessing import Preprocessing
+from cutis.imaging.read import read_image
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from cutis.export.int8 import Quantized
+    from cutis.export.onnx import Weights
+    from cutis.recipes.run import Run
+
+__all__ = ["choose", "export_run"]
+
+JUDGING = 128
+_DRAWN = 12
+
+
+def export_run(
+    folder: Path,
+    output: Path,
+    *,
+    name: str | None,
+    version: str,
+    half: bool,
+    data: Path | None,
+    calibration: int,
+    seed: int,
+) -> int:
+    """Write `<name>-fp32.onnx` and, where there is `data` to calibrate with, `<name>-int8.onnx`; print the parity.
+
+    Calibration uses `calibration` images of the run's training part, as many of each data set as they allow; what INT8
+    loses is measured on up to 128 of its validation part. Without data, parity is measured on drawn lesions.
+    """
+    try:
+        from cutis.export.onnx import export_onnx
+        from cutis.recipes.run import load_run
+    except ModuleNotFoundError as error:
+        raise CutisError(f"exporting needs {error.name}: pip install 'cutis[train]'") from error
+    from rich.console import Console
+
+    if calibration < 1:
+        raise CutisError(f"--calibration is {calibration}: give the number of images to calibrate on, 512 for example")
+    console = Console(soft_wrap=True)
+    run = load_run(folder)
+    parts = _parts(run, data) if data else None  # a wrong folder is said before minutes of work
+    name = name or run.name
+    fp32 = output / f"{name}-fp32.onnx"
+    weights: Weights = "float16" if half else "float32"
+    exported = export_onnx(
+        run.network, run.preprocessing, fp32, name=name, version=version, threshold=run.threshold, weights=weights
+    )
+    console.print(
+        f"{fp32}: opset {exported.opset}, {_megabytes(exported.size)}, weights in {weights}, SHA-256 {exported.sha256}"
+    )
+    if parts is None:
+        console.print(_parity(run, fp32, None, _drawn(run.preprocessing)))
+        return 0
+    judging = _load(choose(parts["validation"], JUDGING, seed), run.preprocessing, "judging")
+    images = _load(choose(parts["train"], calibration, seed), run.preprocessing, "calibration")
+    int8 = output / f"{name}-int8.onnx"
+    _show_choice(console, _quantize(fp32, int8, images, judging))
+    console.print(_parity(run, fp32, int8, judging))
+    return 0
+
+
+def choose(samples: Sequence[Sample], count: int, seed: int) -> list[Sample]:
+    """`count` samples, equally many of each data set as far as they go, by a seeded shuffle; all if there are fewer.
+
+    >>> pictures = [Sample(str(n), Path(f"{n}.jpg"), dataset="small" if n < 2 else "large") for n in range(20)]
+    >>> [sample.dataset for sample in choose(pictures, 5, seed=1)]
+    ['large', 'small', 'large', 'small', 'large']
+    """
+    rng = np.random.default_rng(seed)
+    by_set: dict[str, list[Sample]] = {}
+    for sample in sorted(samples, key=lambda sample: (sample.dataset, sample.id)):
+        by_set.setdefault(sample.dataset, []).append(sample)
+    shuffled = [[of[i] for i in rng.permutation(len(of))] for of in by_set.values()]
+    return [sample for turn in zip_longest(*shuffled) for sample in turn if sample is not None][:count]
+
+
+def _parts(run: Run, data: Path) -> dict[str, tuple[Sample, ...]]:
+    from cutis.recipes.run import parts_of
+
+    parts = parts_of(run.config, data)
+    for part in ("train", "validation"):
+        if not parts.get(part):
+            raise CutisError(f"{data} holds no {part} images of {', '.join(run.config.datasets)}: INT8 needs some")
+    return parts
+
+
+def _load(samples: Sequence[Sample], preprocessing: Preprocessing, what: str) -> NDArray[np.uint8]:
+    """(N, S, S, 3) uint8: as the network sees them."""
+    with _progress() as tell:
+        squares = []
+        for sample in samples:
+            squares.append(preprocessing.apply(read_image(sample.image).pixels).square)
+            tell(f"reading {what} images", len(squares), len(samples))
+    return np.stack(squares)
+
+
+def _drawn(preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    rng = np.random.default_rng(0)
+    pictures = [draw_lesion(rng, width=320, height=240, symmetry=2, hairs=4 * i).image for i in range(_DRAWN)]
+    return np.stack([preprocessing.apply(picture).square for picture in pictures])
+
+
+def _quantize(fp32: Path, int8: Path, images: NDArray[np.uint8], judging: NDArray[np.uint8]) -> Quantized:
+    from cutis.export.int8 import quantize
+
+    with _progress() as tell:
+        return quantize(
+            fp32, int8, calibration=images, judging=judging,
+            progress=lambda stage, done, total: tell(f"calibrating: {stage}", done, total),
+        )  # fmt: skip
+
+
+def _show_choice(console: Console, made: Quantized) -> None:
+    from rich.table import Table
+
+    table = Table(
+        "INT8, calibrated on " + f"{made.calibrated_on} images", "mask pixels that differ", "mean |dp|", "size"
+    )
+    for trial in made.trials:
+        mark = " (written)" if trial is made.chosen else ""
+        table.add_row(
+            f"{trial.candidate}{mark}", f"{trial.loss.pixels:.4%}", f"{trial.loss.mean:.2g}", _megabytes(trial.size)
+        )
+    console.print(table)
+    console.print(f"{made.path}: {_megabytes(made.size)}, SHA-256 {made.sha256}")
+
+
+def _parity(run: Run, fp32: Path, int8: Path | None, images: NDArray[np.uint8]) -> Table:
+    from cutis.export.onnx import torch_probabilities
+    from cutis.export.parity import compare_over, open_session, parity_table, probabilities
+
+    sessions = {path: open_session(path) for path in (fp32, int8) if path}
+
+    def torch_answers(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return torch_probabilities(run.network, run.preprocessing, batch)
+
+    def onnx_answers(path: Path) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+        return lambda batch: probabilities(sessions[path], batch)
+
+    rows = {"torch = fp32": compare_over(torch_answers, onnx_answers(fp32), images, run.threshold)}
+    if int8:
+        rows["fp32 = int8"] = compare_over(onnx_answers(fp32), onnx_answers(int8), images, run.threshold)
+        rows["torch = int8"] = compare_over(torch_answers, onnx_answers(int8), images, run.threshold)
+    return parity_table(rows)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.2f} MB"
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on stderr that follows (what, done, total)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("")
+        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
