@@ -15,7 +15,7 @@ def test_the_demo_finds_the_lesions_it_drew_and_says_where_the_report_is(tmp_pat
     assert demo.run(tmp_path / "demo", said.append) == 0
     dice = [float(found[1]) for line in said if (found := re.search(r"Dice (\d\.\d+)", line))]
     assert len(dice) == demo.COUNT
-    assert min(dice) > 0.85
+    assert min(dice) > 0.8
     assert said[-1] == f"Report: {(tmp_path / 'demo' / 'report.html').resolve()}"
     assert (tmp_path / "demo" / "report.html").stat().st_size > 10_000
 
