@@ -42,7 +42,7 @@ def fingerprint(pixels: NDArray[np.uint8]) -> Fingerprint:
     """
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     small = cv2.resize(grey, (32, 32), interpolation=cv2.INTER_AREA)
-    low = cv2.dct(small.astype(np.float32))[:8, :8].ravel()[1:]
+    low: NDArray[np.float32] = np.asarray(cv2.dct(small.astype(np.float32))[:8, :8].ravel()[1:], np.float32)
     bits = np.packbits(np.append(low > np.median(low), False)).view(np.uint64)[0]
     return Fingerprint(bits, np.asarray(cv2.resize(small, (16, 16), interpolation=cv2.INTER_AREA), np.uint8))
 
@@ -55,7 +55,9 @@ def duplicates(prints: Sequence[Fingerprint]) -> list[tuple[int, ...]]:
     if not prints:
         return []
     bits = np.array([found.bits for found in prints], np.uint64)
-    thumbnails = np.stack([found.thumbnail for found in prints]).reshape(len(prints), -1).astype(np.float32)
+    thumbnails: NDArray[np.float32] = (
+        np.stack([found.thumbnail for found in prints]).reshape(len(prints), -1).astype(np.float32)
+    )
     thumbnails -= thumbnails.mean(axis=1, keepdims=True)
     length = np.linalg.norm(thumbnails, axis=1, keepdims=True)
     thumbnails = np.where(length > 16, thumbnails / np.maximum(length, 1), 0)

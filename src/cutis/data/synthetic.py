@@ -122,7 +122,7 @@ class _Outline:
         self.orders = np.arange(2, 20)
         self.amplitudes = rng.uniform(-1, 1, 18) * 0.1 / self.orders
         self.amplitudes[1] = rng.choice([-1, 1]) * rng.uniform(0.13, 0.2)
-        self.phases = np.zeros(18)
+        self.phases: NDArray[np.float64] = np.zeros(18)
         if symmetry == 2:
             self.amplitudes[1::2] = 0
         if symmetry == 0:
@@ -189,7 +189,7 @@ def _field(rng: np.random.Generator, width: int, height: int, cells: int) -> Flo
 def _draw_hairs(rng: np.random.Generator, image: Floats, hairs: int) -> NDArray[np.bool_]:
     """Draw curved dark hairs into `image`; (H, W) bool of the pixels they cover by half or more."""
     height, width = image.shape[:2]
-    cover = np.zeros((height, width), np.float32)
+    cover: Floats = np.zeros((height, width), np.float32)
     for _ in range(hairs):
         start, turn = rng.uniform(-0.1, 1.1, 2) * (width, height), rng.uniform(-np.pi, np.pi)
         length, bend = rng.uniform(0.4, 1.1) * min(width, height), rng.normal(0, 0.6)
