@@ -221,9 +221,6 @@ def supervised(
     train_supervised(
         settings, data, folder, cache=cache, resume=resume, devices=count, nodes=nodes, accelerator=accelerator
     )
-    print(
-        f"done: {folder}; next: cutis evaluate {folder} --data {data}, cutis export {folder} --output {folder}/export"
-    )
 
 
 @train.command
@@ -275,12 +272,129 @@ def export(
     )
 
 
+benchmark = App(name="benchmark", help="Measure speed and memory on this machine; see benchmarks/README.md.")
+app.command(benchmark)
+_RESULTS = Path("benchmarks/results")
+_CACHE = Path(".cache/cutis")
+
+
+@benchmark.default
+def all_speed(*, rounds: int = 30, cache: Path = _CACHE, output: Path = _RESULTS) -> int:
+    """Both bundled networks and the whole pipeline against U (see `network` and `pipeline`).
+
+    Parameters
+    ----------
+    rounds
+        How often each program has its turn.
+    cache
+        Where U's network is kept.
+    output
+        Folder for the JSON files.
+    """
+    network(rounds=rounds, cache=cache, output=output)
+    return pipeline(rounds=rounds, cache=cache, output=output)
+
+
+@benchmark.command
+def network(*models: str, rounds: int = 30, cache: Path = _CACHE, output: Path = _RESULTS) -> int:
+    """Networks alone against U: one fp32 forward of a U-Net (ResNet-34) at 256x256 on one thread.
+
+    Parameters
+    ----------
+    models
+        Names of bundled models or ONNX files; the bundled INT8 and fp32 unless given.
+    rounds
+        How often each network has its turn.
+    cache
+        Where U's network is kept.
+    output
+        Folder for network.json.
+    """
+    from cutis.benchmark.network import measure_network
+
+    return measure_network(models or ("segmenter-int8", "segmenter-fp32"), rounds=rounds, cache=cache, output=output)
+
+
+@benchmark.command
+def pipeline(model: str | None = None, /, *, rounds: int = 30, cache: Path = _CACHE, output: Path = _RESULTS) -> int:
+    """A 1024x768 JPEG to mask and record, with and without hair removal, against U.
+
+    Parameters
+    ----------
+    model
+        Name of a bundled model or an ONNX file; the one `analyze` uses unless given.
+    rounds
+        How often each has its turn.
+    cache
+        Where U's network is kept.
+    output
+        Folder for pipeline.json.
+    """
+    from cutis.benchmark.pipeline import measure_pipeline
+
+    return measure_pipeline(model, rounds=rounds, cache=cache, output=output)
+
+
+@benchmark.command(name="data")
+def loading(*, config: Path, data: Path, batches: int = 30, cache: Path = _CACHE, output: Path = _RESULTS) -> int:
+    """The loader alone against the training step, in images a second; needs cutis[train].
+
+    Parameters
+    ----------
+    config
+        YAML file of a supervised run.
+    data
+        Folder that holds its data sets.
+    batches
+        How many batches to time of each.
+    cache
+        Where decoded images are kept.
+    output
+        Folder for data.json.
+    """
+    from cutis.benchmark.loading import measure_data
+
+    return measure_data(config, data, batches=batches, cache=cache, output=output)
+
+
+@benchmark.command
+def memory(model: str | None = None, /, *, images: int = 1000, output: Path = _RESULTS) -> int:
+    """Peak memory of analysing a folder of drawn images, and images a second with one worker and with all cores.
+
+    Parameters
+    ----------
+    model
+        Name of a bundled model or an ONNX file; the one `analyze` uses unless given.
+    images
+        How many images the folder holds.
+    output
+        Folder for memory.json.
+    """
+    from cutis.benchmark.memory import measure_memory
+
+    return measure_memory(model, images=images, output=output)
+
+
+_TRAINING = frozenset(
+    ("torch", "torchvision", "lightning", "timm", "segmentation_models_pytorch", "scipy", "sklearn", "pandas")
+    + ("tensorboard", "onnx", "onnxscript")
+)
+"""What cutis[train] adds, as it is imported."""
+
+
 def main() -> None:
-    """Run the command line; a user's mistake is one line and exit code 2."""
+    """Run the command line; a user's mistake, and a part that is not installed, is one line and exit code 2."""
     try:
         code = app(result_action="return_value")
     except CutisError as error:
         print(f"cutis: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in _TRAINING:
+            raise
+        verb = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+        print(f"cutis {verb} needs {package}: pip install 'cutis[train]'", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("cutis: stopped", file=sys.stderr)

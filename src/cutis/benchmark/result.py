@@ -1,0 +1,100 @@
+"""A benchmark's answer: rows with targets, what they were measured on and how; as JSON and as a table."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from cutis import __version__
+from cutis.benchmark import machine
+from cutis.benchmark.machine import Watch
+from cutis.files import atomic_write
+
+__all__ = ["Result", "Row", "progress", "publish", "verdict"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing measured. `values`: name with unit -> number. `target`: (name of a value, '<=' or '>=', limit)."""
+
+    name: str
+    values: dict[str, float]
+    target: tuple[str, str, float] | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """All of one benchmark. `protocol` says how it was measured; `facts` what was measured (models, hashes, sizes)."""
+
+    benchmark: str
+    rows: tuple[Row, ...]
+    protocol: dict[str, Any]
+    facts: dict[str, Any]
+    complaints: tuple[str, ...]
+    machine: dict[str, Any] = field(default_factory=machine.describe)
+    date: str = field(default_factory=lambda: datetime.now(timezone.utc).date().isoformat())
+    command: str = field(default_factory=lambda: shlex.join(["cutis", *sys.argv[1:]]))
+    cutis: str = __version__
+
+    @classmethod
+    def of(cls, benchmark: str, rows: Sequence[Row], watch: Watch, *, one_thread: bool, **rest: Any) -> Result:
+        return cls(benchmark, tuple(rows), complaints=tuple(watch.complaints(one_thread=one_thread)), **rest)
+
+
+def verdict(row: Row) -> bool | None:
+    """Whether the target is met; None where there is none.
+
+    >>> verdict(Row("int8", {"ratio": 0.05}, ("ratio", "<=", 1 / 15))), verdict(Row("U", {"ratio": 1}))
+    (True, None)
+    """
+    if row.target is None:
+        return None
+    name, relation, limit = row.target
+    return row.values[name] <= limit if relation == "<=" else row.values[name] >= limit
+
+
+def publish(result: Result, folder: Path | None) -> None:
+    """Print the table and what speaks against it; write `folder`/<benchmark>.json where a folder is given."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(soft_wrap=True)
+    columns = list(dict.fromkeys(name for row in result.rows for name in row.values))
+    table = Table(f"cutis benchmark {result.benchmark}", *columns, "target", "met")
+    for row in result.rows:
+        met = verdict(row)
+        cells = [f"{row.values[name]:.4g}" if name in row.values else "" for name in columns]
+        target = f"{row.target[0]} {row.target[1]} {row.target[2]:.4g}" if row.target else ""
+        table.add_row(row.name, *cells, target, {True: "yes", False: "NO", None: ""}[met])
+    console.print(table)
+    for complaint in result.complaints:
+        console.print(f"[bold red]DO NOT PUBLISH THESE NUMBERS:[/] {complaint}; measure again on an idle machine")
+    if folder:
+        path = folder / f"{result.benchmark}.json"
+        rows = [{**asdict(row), "met": verdict(row)} for row in result.rows]
+        atomic_write(path, json.dumps({**asdict(result), "rows": rows}, indent=1) + "\n")
+        console.print(f"written: {path}")
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr, drawn twice a second at most so that it costs the measurement nothing."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False)
+    with bar:
+        task = bar.add_task(what)
+
+        def tell(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, refresh=True)
+
+        yield tell

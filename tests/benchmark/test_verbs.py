@@ -1,0 +1,129 @@
+"""The benchmark verbs from end to end on toys: they measure and write; no time is asserted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from cutis import cli
+from cutis.benchmark import reference as yardstick
+from cutis.benchmark.pipeline import drawn_jpeg
+from cutis.data.synthetic import write_folder
+from cutis.errors import CutisError
+from cutis.imaging.preprocessing import Preprocessing
+from cutis.imaging.read import read_image
+
+SIDE = 32
+SMOKE = Path(__file__).parents[2] / "configs" / "sparsesegnet" / "smoke.yaml"
+
+
+def write_model(path: Path, precision: str) -> Path:
+    """A model of the contract that calls dark pixels lesion."""
+    shape = numpy_helper.from_array(np.array([-1, 1, SIDE, SIDE]), "shape")
+    constants = [shape] + [numpy_helper.from_array(np.float32(v), n) for n, v in (("half", 128), ("slope", -0.05))]
+    axes = numpy_helper.from_array(np.array([3]), "axes")
+    nodes = [
+        helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceSum", ["float", "axes"], ["sum"], keepdims=0),
+        helper.make_node("Div", ["sum", "three"], ["mean"]),
+        helper.make_node("Sub", ["mean", "half"], ["centred"]),
+        helper.make_node("Mul", ["centred", "slope"], ["scaled"]),
+        helper.make_node("Reshape", ["scaled", "shape"], ["planes"]),
+        helper.make_node("Sigmoid", ["planes"], ["probability"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "toy",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["n", SIDE, SIDE, 3])],
+        [helper.make_tensor_value_info("probability", TensorProto.FLOAT, ["n", 1, SIDE, SIDE])],
+        [*constants, axes, numpy_helper.from_array(np.float32(3), "three")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    preprocessing = Preprocessing(size=SIDE, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
+    facts = {
+        "format": "1", "task": "segmentation", "name": "toy", "version": "1", "precision": precision,
+        "preprocessing": preprocessing.model_dump_json(), "threshold": "0.5",
+    }  # fmt: skip
+    helper.set_model_props(model, {f"cutis.{key}": value for key, value in facts.items()})
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+    return path
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> Path:
+    """A yardstick that is there already (and small), so that none is exported."""
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    node = helper.make_node("Relu", ["image"], ["out"])
+    sides = [1, 3, yardstick.SIDE, yardstick.SIDE]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, sides) for name in ("image", "out")]
+    model = helper.make_model(
+        helper.make_graph([node], "U", values[:1], values[1:]),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    monkeypatch.setattr(yardstick.metadata, "version", lambda name: "0")
+    onnx.save(model, folder / f"unet-resnet34-{yardstick.SIDE}-smp-0.onnx")
+    return folder
+
+
+def call(*words: object) -> int:
+    return cli.app([str(word) for word in words], result_action="return_value")
+
+
+def test_network(tmp_path, cache):
+    models = [write_model(tmp_path / f"{p}.onnx", p) for p in ("int8", "fp32")]
+    assert call("benchmark", "network", *models, "--rounds", 2, "--cache", cache, "--output", tmp_path / "out") == 0
+    written = json.loads((tmp_path / "out" / "network.json").read_text())
+    assert [row["name"] for row in written["rows"]] == ["U", "toy 1 int8", "toy 1 fp32"]
+    assert [row["met"] is None for row in written["rows"]] == [True, False, True]  # the target is INT8's
+    assert all(row["values"]["ms"] > 0 for row in written["rows"])
+    assert written["facts"]["toy 1 int8"]["sha256"]
+
+
+def test_pipeline(tmp_path, cache):
+    model = write_model(tmp_path / "toy.onnx", "int8")
+    assert call("benchmark", "pipeline", model, "--rounds", 1, "--cache", cache, "--output", tmp_path / "out") == 0
+    written = json.loads((tmp_path / "out" / "pipeline.json").read_text())
+    assert len(written["rows"]) == 3
+    steps = written["facts"]["steps_ms"]["the same, hair removed"]
+    assert {"read", "hair", "network"} <= set(steps)
+
+
+def test_memory(tmp_path):
+    model = write_model(tmp_path / "toy.onnx", "int8")
+    assert call("benchmark", "memory", model, "--images", 3, "--output", tmp_path / "out") == 0
+    written = json.loads((tmp_path / "out" / "memory.json").read_text())
+    assert written["rows"][0]["values"]["workers"] == 1
+    assert all(20 < row["values"]["peak MB"] < 2000 for row in written["rows"])
+    with pytest.raises(CutisError, match="images is 0"):
+        call("benchmark", "memory", model, "--images", 0, "--output", tmp_path / "out")
+
+
+def test_data(tmp_path):
+    write_folder(tmp_path / "drawn", count=60, seed=1, width=96, height=72)
+    words = ["benchmark", "data", "--config", SMOKE, "--data", tmp_path / "drawn", "--cache", tmp_path / "cache"]
+    assert call(*words, "--batches", 2, "--output", tmp_path / "out") == 0
+    written = json.loads((tmp_path / "out" / "data.json").read_text())
+    assert [row["name"] for row in written["rows"]] == ["48x48", "64x64"]
+    assert all(value > 0 for row in written["rows"] for value in row["values"].values())
+    with pytest.raises(CutisError, match="batches"):
+        call(*words, "--batches", 2000, "--output", tmp_path / "out")
+
+
+def test_yardstick_is_not_made_twice(cache):
+    assert yardstick.reference_file(cache).parent == cache
+    assert yardstick.reference(cache)() is not None
+
+
+def test_drawn_picture_is_the_same_each_time_and_what_it_says():
+    picture = drawn_jpeg(160, 120, 90, hairs=3)
+    assert picture == drawn_jpeg(160, 120, 90, hairs=3)
+    found = read_image(picture)
+    assert (found.width, found.height, found.format) == (160, 120, "JPEG")
