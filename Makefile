@@ -21,7 +21,7 @@ NEEDS = pyproject.toml constraints.txt
 
 .PHONY: help demo test check bench
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n '/^$$/q; s/^# //p' Makefile
 
 demo: $(VENV)/.has-small
 	@$(BIN)/cutis demo --output $(DEMO)
