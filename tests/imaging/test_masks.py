@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
@@ -77,6 +77,7 @@ def test_a_third_value_is_refused_by_name(array, kind, expected, tmp_path):
     assert "маска" in str(caught.value) and expected in str(caught.value)
 
 
+@settings(max_examples=25, deadline=None)
 @given(arrays(bool, st.tuples(st.integers(1, 20), st.integers(1, 20))))
 def test_what_is_written_is_read_back(tmp_path_factory, mask):
     path = tmp_path_factory.mktemp("masks") / "deep" / "mask.png"
