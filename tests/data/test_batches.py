@@ -26,7 +26,7 @@ def test_an_epoch_is_decided_by_seed_and_epoch():
 
 
 def test_each_comes_as_often_as_its_share():
-    drawn = [key.index for batch in sampler((3.0, 1.0, 0.5, 0.5), steps=25, batch=4) for key in batch]
+    drawn = [key.where for batch in sampler((3.0, 1.0, 0.5, 0.5), steps=25, batch=4) for key in batch]
     assert np.bincount(drawn).tolist() == pytest.approx([60, 20, 10, 10], abs=1)
     assert len({key.seed for batch in sampler() for key in batch}) == 20
 
@@ -37,9 +37,22 @@ def test_two_processes_see_together_what_one_sees(monkeypatch):
     for rank in (0, 1):
         monkeypatch.setattr("cutis.data.batches._place", lambda rank=rank: (rank, 2))
         halves.append(list(sampler()))
-        assert [k.index for b in EachOnce(7, 32, 2) for k in b] == list(range(rank, 7, 2))
     for batch, left, right in zip(whole, *halves, strict=True):
         assert sorted(batch) == sorted(left + right)
+
+
+@pytest.mark.parametrize(("count", "world"), [(9, 2), (7, 3), (1, 3), (8, 2), (5, 1)])
+def test_every_process_has_as_many_batches_and_together_they_have_every_image(monkeypatch, count, world):
+    seen, lengths = [], set()
+    for rank in range(world):
+        monkeypatch.setattr("cutis.data.batches._place", lambda rank=rank: (rank, world))
+        batches = list(EachOnce(count, 32, 4))
+        assert len(batches) == len(EachOnce(count, 32, 4))
+        lengths.add(tuple(len(batch) for batch in batches))
+        seen += [key.where for batch in batches for key in batch]
+    assert len(lengths) == 1
+    assert sorted(set(seen)) == list(range(count))
+    assert len(seen) < count + world
 
 
 def test_signed_distance_is_scipys():

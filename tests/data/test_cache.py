@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import time
 
 import cv2
 import numpy as np
 import pytest
 
-from cutis.data.cache import open_cache
+from cutis.data.cache import open_cache, uniform
 from cutis.data.samples import Sample
 from cutis.errors import CutisError
 
@@ -70,3 +72,34 @@ def test_sending_it_to_a_worker_sends_no_pixels(samples, tmp_path):
     sent = pickle.dumps(cache)
     assert len(sent) < 3 * 64 * 64
     np.testing.assert_array_equal(pickle.loads(sent).images, cache.images)
+
+
+def test_masks_of_everything_and_of_nothing_are_found(samples, tmp_path):
+    cv2.imwrite(str(samples[0].mask), np.full((40, 60), 255, np.uint8))
+    cv2.imwrite(str(samples[2].mask), np.zeros((50, 50), np.uint8))
+    full, empty = uniform(open_cache(samples, 32, tmp_path / "cache"))
+    assert ([s.id for s in full], [s.id for s in empty]) == (["0"], ["2"])
+
+
+def test_what_a_killed_build_left_is_removed_a_day_later(samples, tmp_path):
+    home = open_cache(samples, 32, tmp_path / "cache").home
+    home.rename(home.with_name("away"))
+    old, new = (home.with_name(f".{home.name}.building-{name}") for name in ("old", "new"))
+    for folder in (old, new):
+        folder.mkdir()
+    os.utime(old, (time.time() - 90_000,) * 2)
+    open_cache(samples, 32, tmp_path / "cache")
+    assert new.exists() and not old.exists()
+
+
+def test_two_builds_of_the_same_content_at_once(samples, tmp_path):
+    inner = []
+
+    def meanwhile(done, total):
+        if done == total and not inner:
+            inner.append(1)
+            inner.append(open_cache(samples, 32, tmp_path / "cache"))
+
+    cache = open_cache(samples, 32, tmp_path / "cache", meanwhile)
+    np.testing.assert_array_equal(cache.images, inner[1].images)
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [cache.home.name]

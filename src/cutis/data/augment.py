@@ -1,7 +1,8 @@
 """Augmentation that moves image and mask together: one affine warp, then colour; seeded, without global state.
 
 Geometry covers what the bundled model must meet: full frames and close crops, any rotation, either mirror image. Colour
-covers lamps and cameras. Hair is drawn now and then, since shaving it off in software costs more than learning to see past it.
+covers lamps and cameras. Hair is drawn now and then, since shaving it off in software costs more than learning to see
+past it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 __all__ = ["Augmentation", "Augmented", "augment"]
 
@@ -27,12 +28,19 @@ class Augmentation(BaseModel):
     aspect: float = Field(ge=0, lt=1, description="0.2: width over height changes by up to a factor of 1.2")
     shift: float = Field(ge=0, le=0.5, description="share of the frame")
     brightness: float = Field(ge=0, lt=1)
-    contrast: float = Field(ge=0, lt=1)
+    contrast: float = Field(ge=0, lt=1, description="as brightness: a gain of all channels, before it")
     gamma: float = Field(ge=0, lt=1)
     tint: float = Field(ge=0, lt=1, description="gain of each channel on its own")
     saturation: float = Field(ge=0, lt=1)
     blur: float = Field(ge=0, le=1, description="share of images blurred")
     hair: float = Field(ge=0, le=1, description="share of images with drawn hair")
+
+    @field_validator("zoom")
+    @classmethod
+    def _is_a_range(cls, zoom: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < zoom[0] <= zoom[1]:
+            raise ValueError("give two factors above 0, the smaller first")
+        return zoom
 
 
 class Augmented(NamedTuple):
@@ -48,21 +56,23 @@ def augment(
     """(S0, S0, 3) uint8 and (S0, S0) 0/1 -> the same changed at random, at `size`."""
     plain = rng.random() < how.plain
     matrix = _affine(image.shape[0], size, None if plain else how, rng)
-    image = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR)
-    mask = cv2.warpAffine(mask * np.uint8(255), matrix, (size, size), flags=cv2.INTER_LINEAR) // np.uint8(128)
+    image = _bytes(cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR))
+    grey = _bytes(cv2.warpAffine(mask * np.uint8(255), matrix, (size, size), flags=cv2.INTER_LINEAR))
+    mask = grey // np.uint8(128)
     if plain:
         return Augmented(image, mask)
     if rng.random() < how.hair:
         image = _draw_hair(image, rng)
     if rng.random() < how.blur:
-        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.4) * size / 256)
+        image = _bytes(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.4) * size / 256))
     return Augmented(_recolour(image, how, rng), mask)
 
 
 def _affine(source: int, size: int, how: Augmentation | None, rng: np.random.Generator) -> NDArray[np.float64]:
     """(2, 3): from source pixels to output pixels, about both centres; always mirrored at random."""
     mirror = rng.choice([-1.0, 1.0], 2)
-    stretch, angle, shift = mirror, 0.0, np.zeros(2)
+    stretch, angle = mirror, 0.0
+    shift: NDArray[np.float64] = np.zeros(2)
     if how is not None:
         zoom = math.exp(rng.uniform(math.log(how.zoom[0]), math.log(how.zoom[1])))
         ratio = (1 + how.aspect) ** rng.uniform(-0.5, 0.5)
@@ -82,11 +92,11 @@ def _recolour(image: NDArray[np.uint8], how: Augmentation, rng: np.random.Genera
     ramp = ramp * (1 + rng.uniform(-how.contrast, how.contrast))
     gains = 1 + rng.uniform(-how.tint, how.tint, 3) + rng.uniform(-how.brightness, how.brightness)
     table = np.clip(ramp[:, None] * gains * 255, 0, 255).astype(np.uint8)[None]
-    image = cv2.LUT(image, table)
+    image = _bytes(cv2.LUT(image, table))
     if how.saturation:
         keep = 1 + rng.uniform(-how.saturation, how.saturation)
         grey = np.full((3, 1), 1 - keep) * np.array([0.299, 0.587, 0.114])
-        image = cv2.transform(image, np.eye(3) * keep + grey)
+        image = _bytes(cv2.transform(image, np.eye(3) * keep + grey))
     return image
 
 
@@ -103,3 +113,8 @@ def _draw_hair(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np
         thickness = max(1, round(rng.uniform(0.6, 1.6) * size / 256))
         cv2.polylines(image, [np.round(curve * 8).astype(np.int32)], False, shade.tolist(), thickness, cv2.LINE_AA, 3)
     return image
+
+
+def _bytes(array: NDArray) -> NDArray[np.uint8]:
+    """The same array: OpenCV keeps uint8, its type hints do not know it."""
+    return np.asarray(array, np.uint8)

@@ -25,22 +25,22 @@ __all__ = ["Batch", "EachOnce", "Key", "KeySampler", "SegmentationSet", "loader"
 
 
 class Batch(NamedTuple):
-    """`image` (B, 3, S, S) normalised float32, `mask` (B, 1, S, S) float32 of 0 and 1, `distance` (B, 1, S, S) float32:
-    signed distance to the lesion's border in shares of the frame's side, negative inside; `index` (B,) into the cache."""
+    """`image` (B, 3, S, S) normalised float32, `mask` (B, 1, S, S) float32 of 0 and 1, `distance` (B, 1, S, S) float32,
+    signed distance to the border in shares of the frame's side, negative inside; `where` (B,) it lies in the cache."""
 
     image: Tensor
     mask: Tensor
     distance: Tensor
-    index: Tensor
+    where: Tensor
 
     def to(self, device: Any, **keywords: Any) -> Batch:
         return Batch(*(part.to(device, **keywords) for part in self))
 
 
 class Key(NamedTuple):
-    """Which sample, at which size, with which random stream; seed -1 means as it is, without augmentation."""
+    """Where in the cache, at which size, with which random stream; seed -1 means as it is, without augmentation."""
 
-    index: int
+    where: int
     size: int
     seed: int
 
@@ -48,7 +48,8 @@ class Key(NamedTuple):
 class KeySampler(Sampler[list[Key]]):
     """Batches of keys for one epoch an iteration: `epoch` says which (the engine sets it), `size` gives its image side.
 
-    `shares` (N,) are each sample's chances. With several processes each takes its part of every batch, so that all together see what one alone would see.
+    `shares` (N,) are each sample's chances. With several processes each takes its part of every batch, so that all
+    together see what one alone would see.
     """
 
     def __init__(
@@ -79,18 +80,24 @@ class KeySampler(Sampler[list[Key]]):
 
 
 class EachOnce(Sampler[list[Key]]):
-    """Every sample once, as it is, in order; several processes take turns."""
+    """Every sample once, as it is, in order.
+
+    Several processes take turns; so that each has the same number of batches of the same sizes (they wait for each
+    other after every batch), the last turn is filled up with samples from the start. `where` tells those apart.
+    """
 
     def __init__(self, count: int, size: int, batch_size: int) -> None:
         self.keys = [Key(index, size, -1) for index in range(count)]
         self.batch_size = batch_size
 
     def __len__(self) -> int:
-        return -(-len(self.keys[_place()[0] :: _place()[1]]) // self.batch_size)
+        each = -(-len(self.keys) // _place()[1])
+        return -(-each // self.batch_size)
 
     def __iter__(self) -> Iterator[list[Key]]:
         rank, world = _place()
-        mine = self.keys[rank::world]
+        filled = [self.keys[turn % len(self.keys)] for turn in range(-(-len(self.keys) // world) * world)]
+        mine = filled[rank::world]
         for start in range(0, len(mine), self.batch_size):
             yield mine[start : start + self.batch_size]
 
@@ -115,26 +122,29 @@ class SegmentationSet(TorchDataset):
 
     def __getitem__(self, key: Key) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32], int]:
         cv2.setNumThreads(0)
-        image, mask, frame = self.cache.images[key.index], self.cache.masks[key.index], self.cache.frames[key.index]
-        image, mask = np.asarray(image), np.asarray(mask)
-        image = self.preprocessing.recolour(image, frame)
+        image, mask = np.asarray(self.cache.images[key.where]), np.asarray(self.cache.masks[key.where])
+        image = self.preprocessing.recolour(image, self.cache.frames[key.where])
         if key.seed >= 0 and self.augmentation is not None:
             image, mask = augment(image, mask, key.size, self.augmentation, np.random.default_rng(key.seed))
         elif key.size != image.shape[0]:
-            image = cv2.resize(image, (key.size, key.size), interpolation=cv2.INTER_AREA)
-            mask = cv2.resize(mask * np.uint8(255), (key.size, key.size), interpolation=cv2.INTER_AREA) // np.uint8(128)
-        return image, mask, signed_distance(mask), key.index
+            image = _shrunk(image, key.size)
+            mask = _shrunk(mask * np.uint8(255), key.size) // np.uint8(128)
+        return image, mask, signed_distance(mask), key.where
 
     def collate(self, items: Sequence[tuple[NDArray, NDArray, NDArray, int]]) -> Batch:
-        images, masks, distances, indices = zip(*items, strict=True)
+        images, masks, distances, places = zip(*items, strict=True)
         mean, std = (torch.tensor(v, dtype=torch.float32) for v in (self.preprocessing.mean, self.preprocessing.std))
         pixels = torch.from_numpy(np.stack(images)).float().div_(255).sub_(mean).div_(std)
         return Batch(
             pixels.permute(0, 3, 1, 2),  # already channels-last in memory
             torch.from_numpy(np.stack(masks)).unsqueeze(1).float(),
             torch.from_numpy(np.stack(distances)).unsqueeze(1),
-            torch.tensor(indices),
+            torch.tensor(places),
         )
+
+
+def _shrunk(array: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    return np.asarray(cv2.resize(array, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def loader(dataset: SegmentationSet, sampler: Sampler[list[Key]], workers: int) -> DataLoader:
@@ -165,4 +175,4 @@ def signed_distance(mask: NDArray[np.uint8]) -> NDArray[np.float32]:
         return -np.ones(mask.shape, np.float32)
     outside = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 3)
     inside = cv2.distanceTransform(mask, cv2.DIST_L2, 3)
-    return (outside - inside) / np.float32(size)
+    return np.asarray((outside - inside) / np.float32(size), np.float32)

@@ -1,17 +1,18 @@
 """Images decoded once: letterboxed squares and masks of many samples in memory-mapped arrays, keyed by content.
 
-The key is a hash of every image's and mask's bytes and of the framing, so that a changed file, sample list or size makes a
-new cache and an old one is never taken for it. The folder appears under its name only when it is whole; a build cut off
-leaves a temporary folder that the next build of the same key removes. Colour steps are not stored: they follow the
-letterbox in `Preprocessing.recolour`, and augmentation comes before or after them as the recipe says.
+The key is a hash of every image's and mask's bytes and of the framing, so that a changed file, sample list or size
+makes a new cache and an old one is never taken for it. The folder appears under its name only when it is whole; what a
+build that was killed left is removed by a later one. Colour steps are not stored: they follow the letterbox in
+`Preprocessing.recolour`, before augmentation.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
+import time
+import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,9 +27,10 @@ from cutis.errors import CutisError
 from cutis.imaging.frame import Frame, letterbox
 from cutis.imaging.read import read_image, read_mask
 
-__all__ = ["SegmentationCache", "open_cache"]
+__all__ = ["SegmentationCache", "open_cache", "uniform"]
 
 _FORMAT = 1
+_ABANDONED_SECONDS = 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class SegmentationCache:
 def open_cache(
     samples: Sequence[Sample], size: int, folder: Path, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> SegmentationCache:
-    """Open the cache of `samples` (each with a mask) letterboxed to `size`, building it under `folder` if it is not there.
+    """Open the cache of `samples` (each with a mask) letterboxed to `size`; build it under `folder` if it is not there.
 
     Raises CutisError naming the first sample without a mask, with an unreadable file, or whose mask has another size.
     """
@@ -80,9 +82,21 @@ def open_cache(
     return SegmentationCache(key, home, tuple(samples), tuple(Frame(*frame) for frame in facts["frames"]))
 
 
+def uniform(cache: SegmentationCache) -> tuple[list[Sample], list[Sample]]:
+    """Samples whose mask covers the whole picture, and those whose mask covers nothing, at the cache's size."""
+    full, empty = [], []
+    for sample, frame, mask in zip(cache.samples, cache.frames, cache.masks, strict=True):
+        inside = frame.crop(mask)
+        if inside.all():
+            full.append(sample)
+        elif not inside.any():
+            empty.append(sample)
+    return full, empty
+
+
 def _build(samples: Sequence[Sample], size: int, home: Path, key: str, progress: Callable[[int, int], None]) -> None:
-    temporary = home.with_name(f".{home.name}.building-{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
+    _remove_abandoned(home)
+    temporary = home.with_name(f".{home.name}.building-{uuid.uuid4().hex}")
     temporary.mkdir(parents=True)
     try:
         images = _array(temporary / "images.npy", (len(samples), size, size, 3))
@@ -97,11 +111,21 @@ def _build(samples: Sequence[Sample], size: int, home: Path, key: str, progress:
         masks.flush()
         facts = {"format": _FORMAT, "key": key, "ids": [s.id for s in samples], "frames": [list(f) for f in frames]}
         (temporary / "index.json").write_text(json.dumps(facts), encoding="utf-8")
-        if home.is_dir():
-            return  # another process built the same content meanwhile
-        temporary.replace(home)
+        del images, masks  # Windows moves no folder with open files in it
+        try:
+            temporary.rename(home)
+        except OSError:
+            if not home.is_dir():  # else another process built the same content meanwhile
+                raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove_abandoned(home: Path) -> None:
+    """Builds of the same content that were killed: older than a day, by when they were begun."""
+    for folder in home.parent.glob(f".{home.name}.building-*"):
+        if time.time() - folder.stat().st_mtime > _ABANDONED_SECONDS:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _decode(sample: Sample, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Frame]:

@@ -15,7 +15,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from cutis import __version__
 from cutis.data.splits import OURS
-from cutis.errors import CutisError
 from cutis.evaluation import report
 from cutis.evaluation.evaluate import Predictor, evaluate
 from cutis.evaluation.predictors import NetworkModel, from_masks
@@ -54,12 +53,10 @@ def of_model(model: Any, predict_mask: PredictMask) -> Subject:
 
 def of_run(folder: Path, predict_mask: PredictMask) -> Subject:
     """A training run with its own split: one image at a time, torch has the cores or a GPU. Needs cutis[train]."""
-    try:
-        import torch
+    import torch
 
-        from cutis.recipes.run import load_run
-    except ModuleNotFoundError as error:
-        raise CutisError(f"{folder} is a training run and needs {error.name}: pip install 'cutis[train]'") from error
+    from cutis.recipes.run import load_run
+
     made = load_run(folder)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = NetworkModel(made.network, made.preprocessing, threshold=made.threshold, device=device)

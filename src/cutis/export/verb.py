@@ -47,12 +47,10 @@ def export_run(
     Calibration uses `calibration` images of the run's training part, as many of each data set as they allow; what INT8
     loses is measured on up to 128 of its validation part. Without data, parity is measured on drawn lesions.
     """
-    try:
-        from cutis.export.onnx import export_onnx
-        from cutis.recipes.run import load_run
-    except ModuleNotFoundError as error:
-        raise CutisError(f"exporting needs {error.name}: pip install 'cutis[train]'") from error
     from rich.console import Console
+
+    from cutis.export.onnx import export_onnx
+    from cutis.recipes.run import load_run
 
     if calibration < 1:
         raise CutisError(f"--calibration is {calibration}: give the number of images to calibrate on, 512 for example")
@@ -126,7 +124,7 @@ def _quantize(fp32: Path, int8: Path, images: NDArray[np.uint8], judging: NDArra
     with _progress() as tell:
         return quantize(
             fp32, int8, calibration=images, judging=judging,
-            progress=lambda stage, done, total: tell(f"calibrating: {stage}", done, total),
+            progress=lambda done, total: tell("calibrating", done, total),
         )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ __all__ = ["boundary_loss"]
 
 
 def boundary_loss(logits: Tensor, mask: Tensor, distance: Tensor, *, band: float) -> Tensor:
-    """(B, 1, H, W) logits, mask of 0 and 1, signed distance in shares of the frame's side -> (B,); `band` in the same unit.
+    """(B, 1, H, W) logits, mask of 0 and 1, signed distance in shares of the frame's side -> (B,); `band` likewise.
 
     >>> import torch
     >>> wrong, mask = torch.full((1, 1, 1, 2), 50.0), torch.tensor([[[[1.0, 0.0]]]])

@@ -1,13 +1,13 @@
 """SparseSegNet: a four-stage encoder with deep layer aggregation and a decoder of three transposed convolutions.
 
-Dasgupta et al., "SparseSegNet", Sec. 3.1-3.2 (docs/papers/sparsesegnet.md). Differs from the text, whose stated layers and
-stated budget do not fit together: the four stages lie at strides 4, 8, 16 and 16 instead of 2, 4, 8 and 8 (the first of the
-two separable convolutions strides), their widths are keywords, stages 2 and 3 use dense 3x3 convolutions (in INT8 as fast as
-separable ones with more features), and the last transposed convolution gives the logits themselves at stride 2, so that no
-wide map ever exists at high resolution: on a CPU that costs more than a stage.
+Dasgupta et al., "SparseSegNet", Sec. 3.1-3.2 (docs/papers/sparsesegnet.md). Differs from the text, whose stated layers
+and stated budget do not fit together: the four stages lie at strides 4, 8, 16 and 16 instead of 2, 4, 8 and 8 (the
+first of the two separable convolutions strides), their widths are keywords, stages 2 and 3 use dense 3x3 convolutions
+(in INT8 as fast as separable ones with more features), and the last transposed convolution gives the logits themselves
+at stride 2, so that no wide map ever exists at high resolution: on a CPU that costs more than a stage.
 
-The gates on the skips (EFFU), pruning and distillation belong to training and are not here; each skip enters the decoder
-through one named module (`decoder.steps[i].skip`), which is where a gate goes.
+The gates on the skips (EFFU), pruning and distillation belong to training and are not here; each skip enters the
+decoder through one named module (`decoder.steps[i].skip`), which is where a gate goes.
 """
 
 from __future__ import annotations
@@ -83,7 +83,10 @@ class Stage(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Four maps, finest first -> (B, 1, H/2, W/2) logits: three steps, each a skip and a transposed convolution (Sec. 3.2)."""
+    """Four maps, finest first -> (B, 1, H/2, W/2) logits.
+
+    Three steps, each a skip and a transposed convolution (Sec. 3.2).
+    """
 
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
@@ -101,9 +104,9 @@ class Decoder(nn.Module):
 class DecoderStep(nn.Module):
     """Add the skip, refine with a 3x3 convolution, double the size by a transposed convolution.
 
-    `outputs=None` is the last step: one channel of logits, neither normalised nor rectified. A transposed convolution of
-    kernel 2 and stride 2 is a 1x1 convolution to four times the channels and a pixel shuffle; written so, it runs in INT8
-    where runtimes have no quantised transposed convolution.
+    `outputs=None` is the last step: one channel of logits, neither normalised nor rectified. A transposed convolution
+    of kernel 2 and stride 2 is a 1x1 convolution to four times the channels and a pixel shuffle; written so, it runs in
+    INT8 where runtimes have no quantised transposed convolution.
     """
 
     def __init__(self, inputs: int, outputs: int | None) -> None:

@@ -1,6 +1,6 @@
-"""What a supervised run is: every value that changes a number, validated, and written into the run folder. No torch here.
+"""What a supervised run is: every value that changes a number, validated, and written into the run folder.
 
-Values come from a YAML file and from flags, flags last. Unknown names are errors.
+No torch here. Values come from a YAML file and from flags, flags last. Unknown names are errors.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from cutis.data.augment import Augmentation
 from cutis.errors import CutisError
@@ -33,12 +33,22 @@ class NetworkSettings(Settings):
 class SplitSettings(Settings):
     """Our split: by lesion, over all data sets together (cutis.data.splits.split)."""
 
-    fractions: dict[str, float]
+    fractions: dict[str, float] = Field(description="part -> share; train and validation are needed")
     seed: int
+
+    @field_validator("fractions")
+    @classmethod
+    def _has_both(cls, fractions: dict[str, float]) -> dict[str, float]:
+        if not {"train", "validation"} <= fractions.keys():
+            raise ValueError("name the parts train and validation")
+        return fractions
 
 
 class LossSettings(Settings):
-    """Weights of the terms; 0 leaves one out. SparseSegNet, Eq. 11: dice 1, boundary 0.2; Table 4's vanilla row: dice and cross-entropy."""
+    """Weights of the terms; 0 leaves one out.
+
+    SparseSegNet, Eq. 11: dice 1, boundary 0.2; Table 4's vanilla row: dice and cross-entropy.
+    """
 
     dice: float = Field(ge=0)
     boundary: float = Field(ge=0)
@@ -85,6 +95,21 @@ class SupervisedConfig(Settings):
     validation_images: int | None = Field(default=None, ge=1, description="at most so many validation images")
     seed: int
     workers: int = Field(ge=0)
+
+    @field_validator("datasets")
+    @classmethod
+    def _are_drawn(cls, datasets: dict[str, float]) -> dict[str, float]:
+        if min(datasets.values()) <= 0:
+            raise ValueError("a data set is drawn more than 0 times an epoch: leave it out instead")
+        return datasets
+
+    @field_validator("phases")
+    @classmethod
+    def _follow(cls, phases: tuple[SizePhase, ...]) -> tuple[SizePhase, ...]:
+        starts = [phase.start for phase in phases]
+        if starts[0] != 0 or starts != sorted(set(starts)):
+            raise ValueError("the first phase starts at epoch 0, each other one later than the one before it")
+        return phases
 
 
 def load_config(path: Path, overrides: Mapping[str, str]) -> SupervisedConfig:

@@ -1,26 +1,27 @@
 """The one place that knows Lightning: it runs any recipe, with checkpoints, resuming, early stopping, logs and devices.
 
 Optimisation is manual: the recipe says which losses update which weights in which order, the engine accumulates, clips,
-steps optimisers and schedules, and keeps the moving average of the weights, which is what is validated and kept as best.
+steps optimisers and schedules, and keeps the moving average of the weights, which is validated and kept as best.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
+from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from cutis.data.batches import KeySampler
 from cutis.errors import CutisError
-from cutis.files import atomic_path
+from cutis.recipes.checkpoints import AtomicCheckpoints, ModelCheckpoint
 from cutis.recipes.recipe import Recipe
 
 __all__ = ["Engine", "EngineOptions", "fit"]
@@ -61,94 +62,111 @@ class Engine(lightning.LightningModule):
         schedules = dict(zip(self.names, _many(self.lr_schedulers()), strict=True))
         update = (step + 1) % self.options.accumulate == 0 or self.trainer.is_last_batch
         for name, loss, terms in self.recipe.losses(batch):
-            if not torch.isfinite(loss):
+            if not self.trainer.strategy.reduce_boolean_decision(bool(torch.isfinite(loss))):  # of every process
                 raise CutisError(self._broken(name, terms))
             self.manual_backward(loss / self.options.accumulate)
             if update:
-                if self.options.clip_norm:
-                    self.clip_gradients(optimisers[name], self.options.clip_norm, "norm")
                 optimisers[name].step()
                 optimisers[name].zero_grad()
                 schedules[name].step()
-            logged = {f"train/{term}": value.detach() for term, value in terms.items()}
+            logged = {f"train/{name}_loss": loss} | {f"train/{term}": value for term, value in terms.items()}
             self.log_dict(
-                {f"train/{name}_loss": loss.detach(), **logged}, prog_bar=len(terms) < 4, batch_size=len(batch.image)
-            )
+                {key: value.detach() for key, value in logged.items()},
+                prog_bar=len(terms) < 4, batch_size=len(batch.image), sync_dist=True,
+            )  # fmt: skip
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Clip here, where 16-bit precision has taken its scale out of the gradients."""
+        if self.options.clip_norm:
+            self.clip_gradients(optimizer, self.options.clip_norm, "norm")
 
     def _broken(self, name: str, terms: dict[str, Tensor]) -> str:
         values = ", ".join(f"{term} {value.item():.4g}" for term, value in terms.items())
         return (
-            f"the loss of '{name}' is not a number at epoch {self.current_epoch}, step {self.global_step} ({values}): training "
-            "stopped, the last good checkpoint is kept; go on with --resume and a lower learning rate or precision 32-true"
+            f"the loss of '{name}' is not a number at epoch {self.current_epoch}, step {self.global_step} ({values}): "
+            "training stopped, the last good checkpoint is kept; go on with --resume and a lower learning rate or "
+            "precision 32-true"
         )
 
     def validation_step(self, batch: Any, step: int) -> None:
-        values = self.recipe.validate(batch)
-        for name, value in {**values, "index": batch.index}.items():
+        for name, value in {**self.recipe.validate(batch), "where": batch.where}.items():
             self.seen.setdefault(name, []).append(value.detach())
 
     def on_validation_epoch_end(self) -> None:
         seen = {name: self.all_gather(torch.cat(parts)).flatten() for name, parts in self.seen.items()}
         self.seen = {}
-        groups = [self.options.groups[index] for index in seen.pop("index").tolist()]
-        for name, values in seen.items():
+        place = {
+            where: i for i, where in enumerate(seen.pop("where").tolist())
+        }  # each image once, in the cache's order
+        order = [place[where] for where in sorted(place)]
+        groups = [self.options.groups[where] for where in sorted(place)]
+        for name, gathered in seen.items():
+            values = gathered[order]
             means = {g: values[torch.tensor([h == g for h in groups])].float().mean() for g in sorted(set(groups))}
-            self.log_dict({f"validation/{name}/{g}": mean for g, mean in means.items()})
-            self.log(
-                f"validation/{name}", torch.stack(list(means.values())).mean(), prog_bar=True
-            )  # each data set counts the same
-
-
-class AtomicCheckpoints(TorchCheckpointIO):
-    """Checkpoints written beside the old one and moved over it when whole: a full disk costs the new one only."""
-
-    def save_checkpoint(self, checkpoint: Any, path: Any, storage_options: Any = None) -> None:
-        with atomic_path(Path(path)) as temporary:
-            torch.save(checkpoint, temporary)
+            whole = torch.stack(list(means.values())).mean()  # each data set counts the same
+            self.log_dict({f"validation/{name}/{g}": mean for g, mean in means.items()}, sync_dist=True)
+            self.log(f"validation/{name}", whole, prog_bar=True, sync_dist=True)
 
 
 def fit(
     recipe: Recipe, train: DataLoader, validation: DataLoader, options: EngineOptions, folder: Path, *, resume: bool
 ) -> None:
-    """Train until the epochs or the patience are used up; `folder`/checkpoints holds best.ckpt and last.ckpt, `folder`/logs/start_N CSV and TensorBoard."""
+    """Train until the epochs or the patience are used up.
+
+    `folder`/checkpoints holds best.ckpt and last.ckpt, `folder`/logs/start_N the CSV and TensorBoard logs of the Nth
+    start. With several processes everything is written by the first.
+    """
+    checkpoint = folder / "checkpoints" / "last.ckpt"
+    if resume and not checkpoint.exists():
+        raise CutisError(f"{checkpoint} is not there: nothing to resume; leave --resume out")
+    trainer = _trainer(options, folder)
+    sampler = train.batch_sampler
+    if isinstance(sampler, KeySampler):
+        if sampler.batch_size % trainer.world_size:
+            raise CutisError(
+                f"batch_size {sampler.batch_size} is over all {trainer.world_size} processes together: "
+                "give a multiple of their number"
+            )
+        sampler.epoch = _epoch_of(trainer)
+    updates = math.ceil(len(train) / options.accumulate) * options.epochs
+    engine = Engine(recipe, updates, options)
+    trainer.fit(engine, train, validation, ckpt_path=checkpoint if resume else None, weights_only=True)
+
+
+def _trainer(options: EngineOptions, folder: Path) -> lightning.Trainer:
     kept = folder / "checkpoints"
     start = f"start_{len(list((folder / 'logs').glob('start_*')))}"  # a resumed run logs beside what it goes on with
-    best = ModelCheckpoint(
-        kept, "best", monitor="validation/dice", mode="max", save_top_k=1, enable_version_counter=False
-    )
-    last = ModelCheckpoint(kept, "last", save_top_k=1, enable_version_counter=False, every_n_epochs=1)
     callbacks: list[Callback] = [
-        best,
-        last,
+        ModelCheckpoint(
+            kept, "best", monitor="validation/dice", mode="max", save_top_k=1, enable_version_counter=False
+        ),
+        ModelCheckpoint(kept, "last", save_top_k=1, enable_version_counter=False, every_n_epochs=1),
         EarlyStopping("validation/dice", mode="max", patience=options.patience),
         TQDMProgressBar(20),
     ]
     if options.average:
         callbacks.append(EMAWeightAveraging(decay=options.average))
-    trainer = lightning.Trainer(
+    return lightning.Trainer(
         max_epochs=options.epochs,
         callbacks=callbacks,
         logger=[CSVLogger(folder, "logs", version=start), TensorBoardLogger(folder, "logs", version=start)],
         plugins=[AtomicCheckpoints()],
-        precision=options.precision,  # type: ignore[arg-type]
+        precision=options.precision,
         devices=options.devices,
         num_nodes=options.nodes,
         accelerator=options.accelerator,
+        sync_batchnorm=torch.cuda.is_available() and options.accelerator in ("auto", "gpu", "cuda"),  # none on CPUs
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
         log_every_n_steps=20,
         enable_model_summary=False,
         gradient_clip_val=None,
     )
-    checkpoint = kept / "last.ckpt"
-    if resume and not checkpoint.exists():
-        raise CutisError(f"{checkpoint} is not there: nothing to resume; leave --resume out")
-    updates = math.ceil(len(train) / options.accumulate) * options.epochs
-    engine = Engine(recipe, updates, options)
-    if isinstance(train.batch_sampler, KeySampler):
-        # Not trainer.current_epoch: when workers ask for the first batches of a resumed run, it is one behind.
-        train.batch_sampler.epoch = lambda: trainer.fit_loop.epoch_progress.current.processed
-    trainer.fit(engine, train, validation, ckpt_path=checkpoint if resume else None, weights_only=True)
+
+
+def _epoch_of(trainer: lightning.Trainer) -> Callable[[], int]:
+    """Not trainer.current_epoch: when workers ask for the first batches of a resumed run, it is one behind."""
+    return lambda: trainer.fit_loop.epoch_progress.current.processed
 
 
 def _many(one_or_more: Any) -> list[Any]:

@@ -13,7 +13,7 @@ __all__ = ["Recipe"]
 
 
 class Recipe(Protocol):
-    """A paper's algorithm box: its networks, its optimisers, the losses of a step in the order the paper updates them."""
+    """A paper's algorithm box: networks, optimisers, and the losses of a step in the order the paper updates them."""
 
     networks: nn.ModuleDict
 

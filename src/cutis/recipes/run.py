@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ from torch.utils.data import DataLoader
 
 import cutis.models  # noqa: F401  (registers the networks)
 from cutis.data.batches import EachOnce, KeySampler, SegmentationSet, loader
-from cutis.data.cache import SegmentationCache, open_cache
+from cutis.data.cache import SegmentationCache, open_cache, uniform
 from cutis.data.catalogue import open_dataset
 from cutis.data.samples import Sample
 from cutis.data.splits import split
@@ -63,25 +65,58 @@ def load_run(folder: Path) -> Run:
     try:
         config = SupervisedConfig.model_validate(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
         facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CutisError(f"{folder} is not a run folder ({error}): give a folder that 'cutis train' made") from error
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CutisError(f"{folder} is not a run folder ({reason}): give a folder that 'cutis train' made") from error
     checkpoint = folder / "checkpoints" / "best.ckpt"
     if not checkpoint.exists():
         raise CutisError(f"{checkpoint} is not there: the run has not finished its first epoch yet")
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
     network = build_network(config)
-    network.load_state_dict({k.removeprefix("networks.network."): v for k, v in state.items()})
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+        network.load_state_dict({k.removeprefix("networks.network."): v for k, v in state.items()})
+    except (RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
+        raise CutisError(
+            f"{checkpoint} does not hold the network that config.yaml beside it describes "
+            f"({' '.join(str(error).split())[:200]}): restore the file, or train anew"
+        ) from error
     return Run(folder, config, network.eval(), facts)
 
 
 def build_network(config: SupervisedConfig) -> nn.Module:
-    torch.manual_seed(config.seed)
-    return models.build(config.network.name, **config.network.options).to(memory_format=torch.channels_last)
+    """The network with the weights it starts from, as the seed gives them; the global random state stays as it is."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(config.seed)
+        try:
+            network = models.build(config.network.name, **config.network.options)
+        except (TypeError, ValueError) as error:
+            raise CutisError(f"network {config.network.name!r} with {config.network.options}: {error}") from error
+    return network.to(memory_format=torch.channels_last)
 
 
-def parts_of(config: SupervisedConfig, data: Path) -> dict[str, tuple[Sample, ...]]:
-    """'train', 'validation', 'test', ...: the samples with masks of every data set of the run, split by lesion over all of them."""
-    samples = [sample for name in config.datasets for sample in open_dataset(data, name) if sample.mask is not None]
+def parts_of(
+    config: SupervisedConfig, data: Path, say: Callable[[str], None] = lambda text: None
+) -> dict[str, tuple[Sample, ...]]:
+    """'train', 'validation', 'test', ...: the samples with masks of the run's data sets, split by lesion over all.
+
+    `say` is told how many of each data set are left out, and why.
+    """
+    samples: list[Sample] = []
+    for name in config.datasets:
+        dataset = open_dataset(data, name)
+        masked = [sample for sample in dataset if sample.mask is not None]
+        if not masked:
+            raise CutisError(f"{name} below {data} has no masks to learn from: take it out of the field 'datasets'")
+        reasons = {
+            "without a mask": len(dataset) - len(masked),
+            "named by its tables but not there": len(dataset.absent),
+            "masks without their image": len(dataset.orphans),
+        }
+        if any(reasons.values()):
+            say(
+                f"{name}: left out {', '.join(f'{n} {why}' for why, n in reasons.items() if n)}; {len(masked)} are used"
+            )
+        samples += masked
     return split(samples, config.split.fractions, config.split.seed)
 
 
@@ -97,10 +132,16 @@ def train_supervised(
     accelerator: str = "auto",
     say: Callable[[str], None] = print,
 ) -> Run:
-    """Train as `config` says on the data sets below `data`; everything that comes of it is in `folder`."""
-    if (folder / "config.yaml").exists() and not resume:
+    """Train as `config` says on the data sets below `data`; everything that comes of it is in `folder`.
+
+    With several `devices` each runs this function in a process of its own; the first one alone writes and says.
+    """
+    first = _is_first_process()
+    if not first:
+        say = _silent
+    elif (folder / "config.yaml").exists() and not resume:
         raise CutisError(f"{folder} holds a run already: give another --output, or --resume to go on with it")
-    parts = parts_of(config, data)
+    parts = parts_of(config, data, say)
     train, validation = parts["train"], _thin(parts["validation"], config.validation_images)
     if not train or not validation:
         raise CutisError(f"{data}: {len(train)} training and {len(validation)} validation images: both are needed")
@@ -111,8 +152,10 @@ def train_supervised(
     facts = _facts(config, parts, caches)
     if resume:
         _same_data(folder, facts)
-    atomic_write(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
-    atomic_write(folder / "run.json", json.dumps(facts, indent=1))
+    if first:
+        _say_uniform(caches[0], say)
+        atomic_write(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+        atomic_write(folder / "run.json", json.dumps(facts, indent=1))
     torch.set_float32_matmul_precision("high")
     recipe = Supervised(
         build_network(config),
@@ -131,6 +174,7 @@ def train_supervised(
         SegmentationSet(caches[1], config.preprocessing, None), EachOnce(len(validation), size, config.batch_size), 0
     )
     fit(recipe, batches, checks, options, folder, resume=resume)
+    say(f"done: {folder}; next: cutis evaluate {folder} --data {data}, cutis export {folder} --output {folder}/export")
     return load_run(folder)
 
 
@@ -157,12 +201,32 @@ def _cache(
 
 
 def _thin(samples: Sequence[Sample], most: int | None) -> tuple[Sample, ...]:
-    """At most `most` samples, the same share of every data set, the first in hash order as the split left them."""
+    """At most `most` samples, the same share of every data set, evenly spread over each set's sorted ids."""
     if most is None or len(samples) <= most:
         return tuple(samples)
     kept = np.linspace(0, len(samples) - 1, most).round().astype(int)
     by_set = sorted(samples, key=lambda sample: sample.dataset)
     return tuple(by_set[index] for index in kept)
+
+
+def _say_uniform(cache: SegmentationCache, say: Callable[[str], None]) -> None:
+    full, empty = uniform(cache)
+    named = ", ".join(f"{sample.dataset} {sample.id}" for sample in [*full, *empty][:3])
+    if named:
+        say(
+            f"{len(full)} training masks cover the whole picture and {len(empty)} cover nothing ({named}"
+            f"{', ...' if len(full) + len(empty) > 3 else ''}): they are trained on as they are"
+        )
+
+
+def _is_first_process() -> bool:
+    """Of all processes on all machines, as Lightning's, torchrun's and SLURM's launchers number them."""
+    names = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
+    return all(os.environ.get(name, "0") == "0" for name in names)
+
+
+def _silent(text: str) -> None:
+    """What processes beside the first say."""
 
 
 def _facts(

@@ -1,6 +1,7 @@
-"""Supervised segmentation: Dice plus signed-distance boundary loss, AdamW, linear warm-up, cosine (SparseSegNet, Sec. 3.4).
+"""Supervised segmentation: Dice and signed-distance boundary loss, AdamW, linear warm-up, cosine.
 
-Cross-entropy is there for Table 4's vanilla row ("Dice+CE loss only") and, small, for a network that starts from nothing.
+SparseSegNet, Sec. 3.4. Differs from it in the cross-entropy, which is there for Table 4's vanilla row ("Dice+CE loss
+only") and, small, for a network that starts from nothing.
 """
 
 from __future__ import annotations
