@@ -34,7 +34,6 @@ from cutis.files import atomic_write
 if TYPE_CHECKING:
     import onnx
     import onnxruntime
-    from onnxruntime.quantization import CalibrationDataReader
 
 __all__ = ["CANDIDATES", "Candidate", "Quantized", "Trial", "quantize"]
 
@@ -83,12 +82,12 @@ def quantize(
     *,
     calibration: NDArray[np.uint8],
     judging: NDArray[np.uint8],
-    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Quantized:
     """Quantise `source` (fp32, by `export_onnx`); write to `path` the candidate whose masks differ least from its own.
 
     `calibration`, `judging`: (N, S, S, 3) uint8, preprocessed training images, no image in both. `progress` is told
-    the candidate, images done and images in all.
+    images done and images in all.
     """
     import onnx
 
@@ -101,10 +100,13 @@ def quantize(
     reference = open_session(source)
     trials: list[tuple[Trial, bytes]] = []
     with tempfile.TemporaryDirectory() as folder:
-        prepared = _prepare(onnx.load(source), Path(folder))
+        with _quiet():
+            prepared = _prepare(onnx.load(source), Path(folder))
+            extremes = _extremes(prepared, calibration, Path(folder), progress)
         for candidate in CANDIDATES:
-            content = _quantize(prepared, candidate, calibration, Path(folder), progress)
-            finished = _finish(content, onnx.load(source))
+            with _quiet():
+                made = _quantize(prepared, candidate, extremes)
+            finished = _finish(made, onnx.load(source))
             loss = _loss(finished, reference, judging, threshold)
             trials.append((Trial(candidate, loss, len(finished)), finished))
     chosen, content = min(trials, key=lambda pair: (pair[0].loss.pixels, pair[0].loss.mean))
@@ -137,50 +139,62 @@ def _prepare(model: onnx.ModelProto, folder: Path) -> Path:
     return prepared
 
 
-def _quantize(
-    prepared: Path,
-    candidate: Candidate,
-    calibration: NDArray[np.uint8],
-    folder: Path,
-    progress: Callable[[str, int, int], None],
-) -> bytes:
-    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+def _extremes(
+    prepared: Path, calibration: NDArray[np.uint8], folder: Path, progress: Callable[[int, int], None]
+) -> dict[str, NDArray[np.float32]]:
+    """Activation -> (images, 2): its least and greatest value in each image; one pass over the images serves all."""
+    from onnxruntime.quantization import CalibrationMethod
+    from onnxruntime.quantization.calibrate import create_calibrator
 
-    target = folder / "quantized.onnx"
-    with _quiet():
-        quantize_static(
-            prepared,
-            target,
-            _reader(calibration, lambda done: progress(str(candidate), done, len(calibration))),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=_OPERATORS,
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            calibrate_method=CalibrationMethod.MinMax,
-            nodes_to_exclude=_kept_in_float(prepared, candidate),
-            extra_options={"CalibMovingAverage": candidate.ranges == "mean"},
-        )
-    return target.read_bytes()
+    augmented = folder / "augmented.onnx"
+    create_calibrator(prepared, _OPERATORS, str(augmented), CalibrationMethod.MinMax)  # writes the file
+    session = open_session(augmented)
+    outputs = [output.name for output in session.get_outputs()]
+    ends = ("_ReduceMin", "_ReduceMax")
+    names = [name.removesuffix(ends[0]) for name in outputs if name.endswith(ends[0])]
+    found = []
+    for number, image in enumerate(calibration):
+        values = dict(zip(outputs, session.run(None, {"image": image[None]}), strict=True))
+        found.append([[values[name + end].item() for end in ends] for name in names])
+        progress(number + 1, len(calibration))
+    return dict(zip(names, np.array(found, np.float32).swapaxes(0, 1), strict=True))
 
 
-def _reader(images: NDArray[np.uint8], tell: Callable[[int], None]) -> CalibrationDataReader:
-    from onnxruntime.quantization import CalibrationDataReader
+def _quantize(prepared: Path, candidate: Candidate, extremes: dict[str, NDArray[np.float32]]) -> onnx.ModelProto:
+    import onnx
+    from onnxruntime.quantization import CalibrationMethod, QuantType
+    from onnxruntime.quantization.calibrate import TensorsData
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
-    class Reader(CalibrationDataReader):
-        """One image at a time; the calibrator keeps two numbers a tensor and image."""
+    ranges = {name: _range(values, candidate.ranges) for name, values in extremes.items()}
+    quantizer = QDQQuantizer(
+        onnx.load(prepared),
+        per_channel=True,
+        reduce_range=False,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QUInt8,
+        tensors_range=TensorsData(CalibrationMethod.MinMax, ranges),
+        nodes_to_quantize=[],
+        nodes_to_exclude=_kept_in_float(prepared, candidate),
+        op_types_to_quantize=_OPERATORS,
+        extra_options={},
+    )
+    quantizer.quantize_model()
+    quantizer.model.topological_sort()
+    return quantizer.model.model
 
-        def __init__(self) -> None:
-            self.position = 0
 
-        def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
-            if self.position == len(images):
-                return None
-            self.position += 1
-            tell(self.position)
-            return {"image": images[self.position - 1 : self.position]}
+def _range(values: NDArray[np.float32], kind: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(images, 2) -> the least and the greatest value to represent, each (1,).
 
-    return Reader()
+    >>> [float(end[0]) for end in _range(np.array([[-1, 2], [-3, 4]], np.float32), "extreme")]
+    [-3.0, 4.0]
+    >>> [float(end[0]) for end in _range(np.array([[-1, 2], [-3, 4]], np.float32), "mean")]
+    [-2.0, 3.0]
+    """
+    if kind == "extreme":
+        return values[:, 0].min(keepdims=True), values[:, 1].max(keepdims=True)
+    return values[:, 0].mean(keepdims=True), values[:, 1].mean(keepdims=True)
 
 
 def _kept_in_float(prepared: Path, candidate: Candidate) -> list[str]:
@@ -196,11 +210,10 @@ def _kept_in_float(prepared: Path, candidate: Candidate) -> list[str]:
     return kept + (names[-1:] if candidate.float_last else [])
 
 
-def _finish(content: bytes, source: onnx.ModelProto) -> bytes:
+def _finish(model: onnx.ModelProto, source: onnx.ModelProto) -> bytes:
     """The quantised graph without the tool's notes, with the metadata of `source` and its own precision; validated."""
     import onnx
 
-    model = onnx.load_model_from_string(content)
     graph.strip(model)
     facts = {entry.key: entry.value for entry in source.metadata_props}
     onnx.helper.set_model_props(model, {**facts, "cutis.precision": "int8"})
