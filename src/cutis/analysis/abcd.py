@@ -26,11 +26,11 @@ SMOOTHING = 2.0  # Gaussian sigma along the outline, in those pixels: takes away
 HALF = 64  # the same for asymmetry: the lesion's farthest point lies this many pixels from its centre
 ROUND = 0.85  # above this ratio of the axes a shape has no principal axes of its own, and the best pair is looked for
 # An axis counts as asymmetric above this share. Of PH2's lesions (official masks) that dermatologists call
-# asymmetric, 60% have such an axis, of the symmetric ones 22%; SymDerm v2 on HAM10000: 42% and 19%. People also judge
+# asymmetric, 58% have such an axis, of the symmetric ones 22%; SymDerm v2 on HAM10000: 42% and 19%. People also judge
 # colour and structure.
 ASYMMETRIC = 0.10
 MIN_SHARE = 0.03  # a colour counts as present from this share on
-MAX_COLOUR_PIXELS = 8192
+MAX_COLOUR_PIXELS = 4096
 
 ColourName = Literal["white", "red", "light brown", "dark brown", "blue-grey", "black"]
 
@@ -68,28 +68,26 @@ def measure_shape(mask: NDArray[np.bool_]) -> Shape:
     (0, 1.0, 121)
     """
     cut, scale = _cut_out(mask)
-    contours, _ = cv2.findContours(cut, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    outline = max(contours, key=cv2.contourArea)[:, 0].astype(np.float32)
-    hull = cv2.convexHull(outline)[:, 0]
-    diameter = (_longest_extent(hull) + 1) / scale
-    return Shape(_asymmetry(cut), _border(outline, scale), diameter)
+    outline = _outline(cut).astype(np.float32)
+    return Shape(_asymmetry(cut), _border(outline, scale), _longest_extent(_outline(mask.view(np.uint8))) + 1)
 
 
-def measure_colours(lab: NDArray[np.float32]) -> list[Colour]:
-    """(N, 3) float32 CIELAB pixels of a lesion (L 0..100) -> the colours present, largest share first.
+def measure_colours(pixels: NDArray[np.uint8]) -> list[Colour]:
+    """(N, 3) uint8 RGB pixels of a lesion -> the colours present, largest share first.
 
     Each pixel takes the name of the nearest reference in `COLOURS` (Euclidean distance in CIELAB).
 
-    >>> brown = np.tile(np.float32([[46, 21, 24]]), (100, 1))
-    >>> measure_colours(brown)
+    >>> measure_colours(np.tile(np.uint8([[150, 96, 71]]), (100, 1)))
     [Colour(name='dark brown', share=1.0)]
     """
-    lab = lab[:: max(1, len(lab) // MAX_COLOUR_PIXELS)]
+    lab = _lab(pixels[:: 1 + len(pixels) // MAX_COLOUR_PIXELS])
     # |p - r|^2 = |p|^2 - 2 p.r + |r|^2, and |p|^2 is the same for every reference
     nearest = (_REFERENCES_SQUARED - 2 * lab @ _REFERENCES.T).argmin(axis=1)
     shares = np.bincount(nearest, minlength=len(COLOURS)) / max(1, len(lab))
     present = [
-        Colour(name=name, share=round(float(s), 4)) for name, s in zip(COLOURS, shares, strict=True) if s >= MIN_SHARE
+        Colour(name=name, share=round(float(share), 4))
+        for name, share in zip(COLOURS, shares, strict=True)
+        if share >= MIN_SHARE
     ]
     return sorted(present, key=lambda colour: -colour.share)
 
@@ -99,20 +97,29 @@ def _cut_out(mask: NDArray[np.bool_]) -> tuple[NDArray, float]:
     pixels = mask.view(np.uint8)
     left, top, width, height = cv2.boundingRect(pixels)
     box: NDArray = pixels[top : top + height, left : left + width] * np.uint8(255)
-    box = cv2.copyMakeBorder(box, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=0)
+    box = cv2.copyMakeBorder(box, 3, 3, 3, 3, cv2.BORDER_CONSTANT, value=0)
     scale = SIDE / max(width, height)
     size = (max(1, round(box.shape[1] * scale)), max(1, round(box.shape[0] * scale)))
-    box = cv2.resize(box, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    how = cv2.INTER_AREA if scale < 0.5 else cv2.INTER_LINEAR  # averaging over areas costs five times as much
+    box = cv2.resize(box, size, interpolation=how)
+    if scale > 1:  # the stairs of the smaller mask have grown with it
+        box = cv2.GaussianBlur(box, (0, 0), 0.7 * scale)
     cut = (box >= 128).view(np.uint8)
     if not cut.any():  # a line thinner than half a pixel of the scaled box
         cut = (box >= box.max()).view(np.uint8)
     return cv2.copyMakeBorder(cut, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0), scale
 
 
-def _longest_extent(hull: NDArray) -> float:
-    """(N, 2) convex hull -> distance of its two farthest points. N is under 200: all pairs."""
-    difference = hull[:, None] - hull[None]
-    return float(np.sqrt((difference**2).sum(-1).max()))
+def _outline(pixels: NDArray) -> NDArray:
+    """(H, W) uint8, 0 or 1 -> (N, 2) pixel centres along the edge of its largest part."""
+    contours, _ = cv2.findContours(pixels, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return max(contours, key=cv2.contourArea)[:, 0]
+
+
+def _longest_extent(outline: NDArray) -> float:
+    """(N, 2) -> distance of the two farthest points: all pairs of the hull's corners, some tens."""
+    hull = cv2.convexHull(outline)[:, 0].astype(np.float32)
+    return float(np.sqrt(((hull[:, None] - hull[None]) ** 2).sum(-1).max()))
 
 
 def _border(outline: NDArray[np.float32], scale: float) -> Border:
@@ -156,8 +163,8 @@ def _asymmetry(cut: NDArray[np.uint8]) -> Asymmetry:
     ratio = math.sqrt(max(0.0, xx + yy - spread) / max(xx + yy + spread, 1e-9))
     angle = 0.5 * math.degrees(math.atan2(2 * xy, xx - yy))
     if ratio > ROUND:
-        angle = min((angle + turn for turn in range(0, 90, 5)), key=lambda a: sum(_mirrored(cut, centre, a)))
-    major, minor = _mirrored(cut, centre, angle)
+        angle = _best_pair(cut, centre, angle)
+    major, minor = _mirrored(cut, centre, angle, HALF)
     count = (major > ASYMMETRIC) + (minor > ASYMMETRIC)
     shown = (-angle + 90) % 180 - 90  # rows grow downwards; people count angles upwards
     return Asymmetry(
@@ -168,20 +175,34 @@ def _asymmetry(cut: NDArray[np.uint8]) -> Asymmetry:
     )
 
 
-def _mirrored(cut: NDArray[np.uint8], centre: tuple[float, float], angle: float) -> tuple[float, float]:
+def _best_pair(cut: NDArray[np.uint8], centre: tuple[float, float], start: float) -> float:
+    """Angle (degrees) of the perpendicular axes with the least asymmetry: every 10 degrees, then finer."""
+
+    def cost(angle: float) -> float:
+        return sum(_mirrored(cut, centre, angle, HALF // 2))
+
+    best = min((start + turn for turn in range(0, 90, 10)), key=cost)
+    for step in (5.0, 2.5, 1.25):
+        best = min((best, best - step, best + step), key=cost)
+    return best
+
+
+def _mirrored(cut: NDArray[np.uint8], centre: tuple[float, float], angle: float, half: int) -> tuple[float, float]:
     """Turn the axis at `angle` (degrees, rows downwards) level, fold along it and across it; unmatched shares."""
     height, width = cut.shape
     farthest = math.hypot(max(centre[0], width - centre[0]), max(centre[1], height - centre[1]))
-    turn = cv2.getRotationMatrix2D(centre, angle, HALF / farthest)
-    turn[:, 2] += HALF - np.array(centre)
-    level = cv2.warpAffine(cut * np.uint8(255), turn, (2 * HALF + 1, 2 * HALF + 1), flags=cv2.INTER_LINEAR) >= 128
-    area = max(1, int(level.sum()))
-    return float((level & ~level[::-1]).sum() / area), float((level & ~level[:, ::-1]).sum() / area)
+    turn = cv2.getRotationMatrix2D(centre, angle, half / farthest)
+    turn[:, 2] += half - np.array(centre)
+    level = cv2.warpAffine(cut * np.uint8(255), turn, (2 * half + 1, 2 * half + 1), flags=cv2.INTER_LINEAR) >= 128
+    area = max(1, int(np.count_nonzero(level)))
+    along, across = level & ~level[::-1], level & ~level[:, ::-1]
+    return float(np.count_nonzero(along) / area), float(np.count_nonzero(across) / area)
 
 
-def _lab(colours: list[tuple[int, int, int]]) -> NDArray:
-    return cv2.cvtColor(np.array([colours], np.float32) / 255, cv2.COLOR_RGB2LAB)[0]
+def _lab(pixels: NDArray[np.uint8]) -> NDArray:
+    """(N, 3) uint8 sRGB -> (N, 3) float32 CIELAB, L from 0 to 100."""
+    return cv2.cvtColor(pixels[None].astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[0]
 
 
-_REFERENCES = _lab(list(COLOURS.values()))
+_REFERENCES = _lab(np.array(list(COLOURS.values()), np.uint8))
 _REFERENCES_SQUARED = (_REFERENCES**2).sum(axis=1)

@@ -198,8 +198,9 @@ def _measure(segmented: _Segmented, mask: NDArray[np.bool_], level: int, mm: flo
     left, top, box_width, box_height = cv2.boundingRect(mask.view(np.uint8))
     right, bottom = left + box_width, top + box_height
     shape, scale = _shape(segmented, mask, level)
-    picture = segmented.frame.crop(segmented.square)[segmented.lesion]
-    lab = cv2.cvtColor(picture[None].astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[0]
+    inside = np.flatnonzero(segmented.lesion)
+    inside = inside[:: 1 + len(inside) // abcd.MAX_COLOUR_PIXELS]
+    picture = segmented.frame.crop(segmented.square).reshape(-1, 3)
     diameter = shape.diameter / scale
     return Lesion(
         box=(left, top, right, bottom),
@@ -209,7 +210,7 @@ def _measure(segmented: _Segmented, mask: NDArray[np.bool_], level: int, mm: flo
         confidence=round(segmented.confidence, 4),
         asymmetry=shape.asymmetry,
         border=shape.border.model_copy(update={"perimeter": round(shape.border.perimeter / scale, 2)}),
-        colours=abcd.measure_colours(lab),
+        colours=abcd.measure_colours(picture[inside]),
         diameter=round(diameter, 2),
         diameter_mm=round(diameter * mm, 3) if mm else None,
         area_mm2=round(area * mm * mm, 3) if mm else None,

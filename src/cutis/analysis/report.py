@@ -4,7 +4,7 @@ The page needs nothing but itself: pictures are small JPEGs inside it, its style
 content security policy forbids everything else. Names of files come from strangers: all text is escaped.
 
 Cards are written to a temporary file as results come, so the page of 1,000 images takes no more memory than that of
-one. """
+one."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def _card(analysis: Analysis, thumbnail: bytes | None, number: int) -> str:
     return f"""<article class="{classes}" aria-labelledby="i{number}">
 {_figure(analysis, thumbnail)}
 <div class="said">
-<h2 id="i{number}">{escape(analysis.file)}</h2>
+{_name(analysis.file, number)}
 <p class="answer"><strong>{words.title(analysis)}.</strong> {escape(words.answer(analysis))}</p>
 {_warnings(analysis.quality)}
 {_measures(analysis.lesion)}
@@ -175,6 +175,13 @@ def _card(analysis: Analysis, thumbnail: bytes | None, number: int) -> str:
 </div>
 </article>
 """
+
+
+def _name(file: str, number: int) -> str:
+    """The file's name, and before it, smaller, the folder."""
+    folder, slash, name = file.replace("\\", "/").rpartition("/")
+    shown = f"<small>{escape(folder + slash)}</small>" if folder else ""
+    return f'<h2 id="i{number}">{shown}{escape(name)}</h2>'
 
 
 def _figure(analysis: Analysis, thumbnail: bytes | None) -> str:
@@ -200,7 +207,11 @@ def _measures(lesion: Lesion | None) -> str:
     area = f"{lesion.area_mm2:.1f} mm²" if lesion.area_mm2 is not None else f"{lesion.area:,} pixels"
     pixels = f"{lesion.diameter:.0f} pixels" if lesion.diameter_mm is not None else "scale of the picture not known"
     rows = [
-        ("Asymmetry", words.asymmetry(turn), f"long axis {turn.major_axis:.0%}, short axis {turn.minor_axis:.0%}"),
+        (
+            "Asymmetry",
+            ("none", "one axis", "both axes")[turn.asymmetric_axes],
+            f"long axis {turn.major_axis:.0%}, short axis {turn.minor_axis:.0%}",
+        ),
         ("Border", words.border(lesion.border), f"irregularity {lesion.border.irregularity:.2f}"),
         ("Colours", _count(lesion.colours), _swatches(lesion.colours)),
         ("Diameter", words.extent(lesion), pixels),
@@ -256,7 +267,8 @@ def _diagnosis(diagnosis: Diagnosis | None) -> str:
 
 
 def _small_print(analysis: Analysis) -> str:
-    model, total = analysis.model, sum(analysis.times_ms.values())
+    model = analysis.model
+    total = sum(ms for step, ms in analysis.times_ms.items() if step != "write")
     facts = [f"{analysis.width} × {analysis.height} pixels"]
     if model:
         hashed = f'<span title="SHA-256 {escape(model.sha256)}">{escape(model.sha256[:8])}</span>'

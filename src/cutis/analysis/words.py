@@ -12,7 +12,7 @@ RESEARCH_ONLY = "Research use only, not a diagnosis."
 # P^2 / (4 pi A) of 1,160 lesions drawn by experts (ISIC 2018, HAM10000, PH2): half lie below 1.16 to 1.27, three
 # quarters below 1.25 to 1.43, nine in ten below 1.4 to 1.7.
 _SMOOTH, _UNEVEN = 1.2, 1.5
-_AXES = ("symmetric about both axes", "asymmetric about one axis", "asymmetric about both axes")
+_AXES = ("symmetric", "asymmetric about one axis", "asymmetric about both axes")
 
 
 def title(analysis: Analysis) -> str:
@@ -31,13 +31,11 @@ def answer(analysis: Analysis) -> str:
     lesion = analysis.lesion
     if lesion is None:
         return "No lesion stands out in this picture. Lesions that are very pale or very small can be missed."
-    parts = [f"A lesion covers {_percent(lesion.area_share)} of the picture and is {extent(lesion)} across."]
-    parts.append(f"Its shape is {asymmetry(lesion.asymmetry)}, its outline {border(lesion.border)}.")
-    names = [colour.name for colour in lesion.colours]
-    if names:
-        listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-        parts.append(f"{'Its colour is' if len(names) == 1 else 'Its colours are'} {listed}.")
-    return " ".join(parts)
+    where = ", reaches its edge" if lesion.touches_frame else ""
+    return (
+        f"It covers {_percent(lesion.area_share)} of the picture{where} and is {extent(lesion)} across. "
+        f"Its shape is {asymmetry(lesion.asymmetry)}, its outline {border(lesion.border)}."
+    )
 
 
 def extent(lesion: Lesion) -> str:
