@@ -272,6 +272,45 @@ def export(
     )
 
 
+@app.command
+def card(
+    run: Path,
+    /,
+    *,
+    models: Annotated[list[Path], Parameter(consume_multiple=True, negative="")],
+    accuracy: Annotated[list[Path], Parameter(consume_multiple=True, negative="")],
+    speed: Annotated[list[Path], Parameter(consume_multiple=True, negative="")],
+    notes: Path,
+    command: str,
+    output: Path,
+) -> int:
+    """Write the model card of exported files from what was measured; a missing figure is an error.
+
+    Parameters
+    ----------
+    run
+        Run folder that the files were exported from.
+    models
+        The ONNX files.
+    accuracy
+        summary.json of the evaluation of each file, its rows.csv beside it.
+    speed
+        JSON files that 'cutis benchmark' wrote, with each file among what was timed.
+    notes
+        Markdown file: what the worst cases show.
+    command
+        The command that trained the run.
+    output
+        File to write.
+    """
+    from cutis.export.card import Sources, model_card
+    from cutis.files import atomic_write
+
+    atomic_write(output, model_card(Sources(run, models, accuracy, speed, notes, command)))
+    print(f"written: {output}")
+    return 0
+
+
 benchmark = App(name="benchmark", help="Measure speed and memory on this machine; see benchmarks/README.md.")
 app.command(benchmark)
 _RESULTS = Path("benchmarks/results")

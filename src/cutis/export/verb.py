@@ -131,9 +131,7 @@ def _quantize(fp32: Path, int8: Path, images: NDArray[np.uint8], judging: NDArra
 def _show_choice(console: Console, made: Quantized) -> None:
     from rich.table import Table
 
-    table = Table(
-        "INT8, calibrated on " + f"{made.calibrated_on} images", "mask pixels that differ", "mean |dp|", "size"
-    )
+    table = Table("INT8", "pixels differ", "mean |dp|", "size", caption=f"calibrated on {made.calibrated_on} images")
     for trial in made.trials:
         mark = " (written)" if trial is made.chosen else ""
         table.add_row(
@@ -173,6 +171,7 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("")
         yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
