@@ -28,7 +28,7 @@ def plain():
     inner = nn.Conv2d(8, 8, 5, padding=2)
     return nn.Sequential(nn.Conv2d(3, 8, 5, padding=2), nn.ReLU(), inner, nn.ReLU(), nn.Conv2d(8, 1, 1))
 
-network = {"network": "{name: plain, options: {}}", "average": "0.8", "epochs": "3", "accumulate": "2"}
+network = {"network": "{name: plain, options: {}}", "epochs": "3", "accumulate": "2", "threshold": "0.2"}
 train_supervised(
     load_config(Path(sys.argv[1]), network), Path(sys.argv[2]), Path(sys.argv[3]), cache=Path(sys.argv[4]),
     resume=False, devices=int(sys.argv[5]), accelerator="cpu",
@@ -69,11 +69,12 @@ def test_two_processes_end_where_one_does(drawn, tmp_path):
     call(script, SMOKE, drawn, one, tmp_path / "cache", 1)
     said = call(script, SMOKE, drawn, two, tmp_path / "cache", 2)
     assert "Starting with 2 processes" in said
-    for name in ("validation/dice", "validation/dice_loss", "train/network_loss"):
-        assert rows(two, name) == pytest.approx(rows(one, name), abs=2e-4), name
-    assert len(rows(two, "validation/dice")) == 3
+    for name in ("validation/dice_loss", "train/network_loss"):
+        assert rows(two, name) == pytest.approx(rows(one, name), abs=1e-5), name
+    assert rows(two, "validation/dice") == pytest.approx(rows(one, "validation/dice"), abs=1e-3)  # pixels cut in two
+    assert len(rows(two, "validation/dice")) == 3 and max(rows(two, "validation/dice")) > 0.1
     for name, value in weights(one).items():
-        torch.testing.assert_close(weights(two)[name], value, rtol=1e-3, atol=2e-4, msg=name)
+        torch.testing.assert_close(weights(two)[name], value, rtol=0, atol=1e-5, msg=name)
 
 
 @pytest.mark.slow

@@ -183,8 +183,8 @@ def test_learns_drawn_lesions(whole):
 
 
 def test_an_interrupted_run_ends_the_same(whole, drawn, tmp_path, monkeypatch):
-    """With a worker, which asks for the first batches of a resumed run before its first epoch begins."""
-    config = load_config(SMOKE, {"workers": "1"})
+    """Resumed with a worker: it asks for the first batches before the loop has begun their epoch."""
+    config = load_config(SMOKE, {})
     real, calls = Supervised.losses, []
 
     def cut_off(self, batch):
@@ -197,7 +197,7 @@ def test_an_interrupted_run_ends_the_same(whole, drawn, tmp_path, monkeypatch):
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         train(config, drawn, tmp_path / "cut")
     monkeypatch.setattr(Supervised, "losses", real)
-    train(config, drawn, tmp_path / "cut", resume=True)
+    train(config.model_copy(update={"workers": 1}), drawn, tmp_path / "cut", resume=True)
     ours, theirs = final_weights(tmp_path / "cut"), final_weights(whole[0].folder)
     for name, value in theirs.items():
         torch.testing.assert_close(ours[name], value, rtol=1e-5, atol=1e-6, msg=name)
