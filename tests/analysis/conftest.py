@@ -48,7 +48,7 @@ def drawn() -> SyntheticLesion:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """A folder: three lesions, one in a folder of its own and one named in another script; plain skin; a broken file."""
+    """A folder: three lesions, one in a folder of its own, one named in another script; plain skin; a broken file."""
     folder = tmp_path / "photos"
     (folder / "sub").mkdir(parents=True)
     for number, name in enumerate(("a.png", "sub/b.jpg", "病变 ü.png")):

@@ -31,19 +31,17 @@ def metadata(**changed: str | None) -> dict[str, str]:
 
 
 def write_model(path: Path, *, size: int = SIZE, output: str = "probability", **changed: str | None) -> Path:
-    """sigmoid(40 (0.55 - grey)), the grey averaged over 5 x 5 pixels."""
-    kernel = np.full((1, 3, 5, 5), -40 / (3 * 25 * 255), np.float32)
+    """sigmoid(40 (0.55 - grey)), pixel by pixel."""
+    kernel = np.full((1, 3, 1, 1), -40 / (3 * 255), np.float32)
     nodes = [
         helper.make_node("Cast", ["image"], ["values"], to=TensorProto.FLOAT),
         helper.make_node("Transpose", ["values"], ["channels"], perm=[0, 3, 1, 2]),
-        helper.make_node("Pad", ["channels", "border"], ["padded"], mode="edge"),
-        helper.make_node("Conv", ["padded", "kernel", "bias"], ["logits"]),
+        helper.make_node("Conv", ["channels", "kernel", "bias"], ["logits"]),
         helper.make_node("Sigmoid", ["logits"], [output]),
     ]
     constants = [
         numpy_helper.from_array(kernel, "kernel"),
         numpy_helper.from_array(np.array([40 * DARKER_THAN], np.float32), "bias"),
-        numpy_helper.from_array(np.array([0, 0, 2, 2, 0, 0, 2, 2], np.int64), "border"),
     ]
     graph = helper.make_graph(
         nodes,

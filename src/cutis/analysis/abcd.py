@@ -22,6 +22,7 @@ from cutis.records import Asymmetry, Border, Colour
 __all__ = ["COLOURS", "MIN_SHARE", "Shape", "measure_colours", "measure_shape"]
 
 SIDE = 192  # longest side of the lesion's box when its shape is measured, pixels
+MAX_ENLARGED = 16  # of a lesion of some pixels there is nothing to see at 192
 SMOOTHING = 2.0  # Gaussian sigma along the outline, in those pixels: takes away the stairs of the pixel grid
 HALF = 64  # the same for asymmetry: the lesion's farthest point lies this many pixels from its centre
 ROUND = 0.85  # above this ratio of the axes a shape has no principal axes of its own, and the best pair is looked for
@@ -98,7 +99,7 @@ def _cut_out(mask: NDArray[np.bool_]) -> tuple[NDArray, float]:
     left, top, width, height = cv2.boundingRect(pixels)
     box: NDArray = pixels[top : top + height, left : left + width] * np.uint8(255)
     box = cv2.copyMakeBorder(box, 3, 3, 3, 3, cv2.BORDER_CONSTANT, value=0)
-    scale = SIDE / max(width, height)
+    scale = min(SIDE / max(width, height), MAX_ENLARGED)
     size = (max(1, round(box.shape[1] * scale)), max(1, round(box.shape[0] * scale)))
     how = cv2.INTER_AREA if scale < 0.5 else cv2.INTER_LINEAR  # averaging over areas costs five times as much
     box = cv2.resize(box, size, interpolation=how)
