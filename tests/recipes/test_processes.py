@@ -39,7 +39,7 @@ train_supervised(
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
     folder = tmp_path_factory.mktemp("drawn")
-    write_folder(folder, 25, seed=5, width=160, height=120)
+    write_folder(folder, 26, seed=5, width=160, height=120)  # 5 of them to validate
     return folder
 
 
