@@ -184,6 +184,7 @@ def supervised(
     config: Path,
     data: Path,
     output: Path | None = None,
+    start: Path | None = None,
     resume: Annotated[bool, Parameter(negative="")] = False,
     cache: Path = Path(".cache/cutis"),
     devices: str = "1",
@@ -201,6 +202,8 @@ def supervised(
         Folder that holds the data sets in their official layouts.
     output
         Run folder to make; runs/<name> unless given.
+    start
+        Run folder whose weights to begin from.
     resume
         Go on with the run that is in the run folder.
     cache
@@ -219,7 +222,15 @@ def supervised(
     folder = output or Path("runs") / settings.name
     count = int(devices) if devices.lstrip("-").isdigit() else devices
     train_supervised(
-        settings, data, folder, cache=cache, resume=resume, devices=count, nodes=nodes, accelerator=accelerator
+        settings,
+        data,
+        folder,
+        cache=cache,
+        resume=resume,
+        start=start,
+        devices=count,
+        nodes=nodes,
+        accelerator=accelerator,
     )
 
 

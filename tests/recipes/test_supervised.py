@@ -265,3 +265,24 @@ def test_what_is_left_out_and_what_is_odd_is_said(tmp_path):
         mask.unlink()
     with pytest.raises(CutisError, match="has no masks to learn from"):
         runs.parts_of(config, data)
+
+
+def test_a_run_can_begin_from_the_weights_of_another(drawn, tmp_path):
+    config = load_config(SMOKE, {"epochs": "1", "epoch_images": "8", "learning_rate": "1e-12", "average": "null"})
+    first = runs.train_supervised(config, drawn, tmp_path / "a", cache=tmp_path / "cache", resume=False)
+    other = config.model_copy(update={"seed": 99})
+    second = runs.train_supervised(
+        other, drawn, tmp_path / "b", cache=tmp_path / "cache", resume=False, start=tmp_path / "a"
+    )
+    for ours, theirs in zip(second.network.parameters(), first.network.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    assert len(second.facts["start"]) == 64
+    wider = config.model_copy(
+        update={
+            "network": config.network.model_copy(update={"options": {"widths": [8, 8, 8, 8], "depths": [1, 1, 1, 1]}})
+        }
+    )
+    with pytest.raises(CutisError, match="holds another network"):
+        runs.train_supervised(
+            wider, drawn, tmp_path / "c", cache=tmp_path / "cache", resume=False, start=tmp_path / "a"
+        )

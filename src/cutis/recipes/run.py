@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
@@ -127,6 +128,7 @@ def train_supervised(
     *,
     cache: Path,
     resume: bool,
+    start: Path | None = None,
     devices: int | str = 1,
     nodes: int = 1,
     accelerator: str = "auto",
@@ -134,6 +136,7 @@ def train_supervised(
 ) -> Run:
     """Train as `config` says on the data sets below `data`; everything that comes of it is in `folder`.
 
+    `start`: a run folder whose best weights are the first ones, instead of what the seed gives.
     With several `devices` each runs this function in a process of its own; the first one alone writes and says.
     """
     first = _is_first_process()
@@ -149,7 +152,10 @@ def train_supervised(
     caches = [
         _cache(samples, size, cache, what, say) for samples, what in ((train, "training"), (validation, "validation"))
     ]
+    network = build_network(config)
     facts = _facts(config, parts, caches)
+    if start:
+        facts["start"] = _begin_from(network, start)
     if resume:
         _same_data(folder, facts)
     if first:
@@ -158,7 +164,7 @@ def train_supervised(
         atomic_write(folder / "run.json", json.dumps(facts, indent=1))
     torch.set_float32_matmul_precision("high")
     recipe = Supervised(
-        build_network(config),
+        network,
         config.loss,
         config.learning_rate,
         config.weight_decay,
@@ -176,6 +182,16 @@ def train_supervised(
     fit(recipe, batches, checks, options, folder, resume=resume)
     say(f"done: {folder}; next: cutis evaluate {folder} --data {data}, cutis export {folder} --output {folder}/export")
     return load_run(folder)
+
+
+def _begin_from(network: nn.Module, start: Path) -> str:
+    """Give `network` the best weights of the run in `start`; the SHA-256 of the checkpoint they came from."""
+    first = load_run(start)
+    try:
+        network.load_state_dict(first.network.state_dict())
+    except RuntimeError as error:
+        raise CutisError(f"{start} holds another network than {type(network).__name__} of this run: {error}") from error
+    return hashlib.sha256((start / "checkpoints" / "best.ckpt").read_bytes()).hexdigest()
 
 
 def training_batches(config: SupervisedConfig, cache: SegmentationCache) -> DataLoader:
