@@ -22,7 +22,7 @@ SIDE = 32
 SMOKE = Path(__file__).parents[2] / "configs" / "sparsesegnet" / "smoke.yaml"
 
 
-def write_model(path: Path, precision: str) -> Path:
+def write_model(path: Path, precision: str, threshold: str = "0.5") -> Path:
     """A model of the contract that calls dark pixels lesion."""
     shape = numpy_helper.from_array(np.array([-1, 1, SIDE, SIDE]), "shape")
     constants = [shape] + [numpy_helper.from_array(np.float32(v), n) for n, v in (("half", 128), ("slope", -0.05))]
@@ -47,7 +47,7 @@ def write_model(path: Path, precision: str) -> Path:
     preprocessing = Preprocessing(size=SIDE, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
     facts = {
         "format": "1", "task": "segmentation", "name": "toy", "version": "1", "precision": precision,
-        "preprocessing": preprocessing.model_dump_json(), "threshold": "0.5",
+        "preprocessing": preprocessing.model_dump_json(), "threshold": threshold,
     }  # fmt: skip
     helper.set_model_props(model, {f"cutis.{key}": value for key, value in facts.items()})
     onnx.checker.check_model(model)
@@ -85,6 +85,13 @@ def test_network(tmp_path, cache):
     assert [row["met"] is None for row in written["rows"]] == [True, False, True]  # the target is INT8's
     assert all(row["values"]["ms"] > 0 for row in written["rows"])
     assert written["facts"]["toy 1 int8"]["sha256"]
+
+
+def test_two_models_of_one_name_are_both_timed(tmp_path, cache):
+    models = [write_model(tmp_path / f"{threshold}.onnx", "fp32", threshold) for threshold in ("0.4", "0.5")]
+    assert call("benchmark", "network", *models, "--rounds", 1, "--cache", cache, "--output", tmp_path / "out") == 0
+    written = json.loads((tmp_path / "out" / "network.json").read_text())
+    assert len({row["name"] for row in written["rows"]}) == 3 and len(written["facts"]) == 2
 
 
 def test_pipeline(tmp_path, cache):

@@ -23,10 +23,10 @@ TARGET = 1 / 15
 
 def measure_network(models: Sequence[str], *, rounds: int, cache: Path, output: Path | None) -> int:
     """Time `models` (names or files) against U, print and write network.json."""
-    segmenters = [load_model(model) for model in models]
+    segmenters = _titled([load_model(model) for model in models])
     programs: dict[str, Callable[[], object]] = {"U": reference(cache)}
-    programs |= {_title(segmenter): _forward(segmenter) for segmenter in segmenters}
-    targets = {_title(segmenter): TARGET for segmenter in segmenters if segmenter.info.precision == "int8"}
+    programs |= {title: _forward(segmenter) for title, segmenter in segmenters.items()}
+    targets = {title: TARGET for title, segmenter in segmenters.items() if segmenter.info.precision == "int8"}
     protocol = Protocol(warmup=2, rounds=rounds, calls=3)
     with watching() as watch, progress("network against U") as tell:
         times = interleave(programs, protocol, tell=tell)
@@ -36,7 +36,7 @@ def measure_network(models: Sequence[str], *, rounds: int, cache: Path, output: 
         watch,
         one_thread=True,
         protocol={**protocol._asdict(), "threads": 1, "batch": 1, "order": list(programs)},
-        facts={_title(s): {**s.info.model_dump(), "size": s.preprocessing.size} for s in segmenters},
+        facts={title: {**s.info.model_dump(), "size": s.preprocessing.size} for title, s in segmenters.items()},
     )
     publish(result, output)
     return 0
@@ -61,5 +61,10 @@ def _forward(segmenter: Segmenter) -> Callable[[], object]:
     return lambda: segmenter.probability(image)
 
 
-def _title(segmenter: Segmenter) -> str:
-    return f"{segmenter.info.name} {segmenter.info.version} {segmenter.info.precision}"
+def _titled(segmenters: Sequence[Segmenter]) -> dict[str, Segmenter]:
+    """Each by name, version and precision; two that agree in these also by the beginning of their hash."""
+    titles = [f"{s.info.name} {s.info.version} {s.info.precision}" for s in segmenters]
+    return {
+        title if titles.count(title) == 1 else f"{title} {segmenter.info.sha256[:8]}": segmenter
+        for title, segmenter in zip(titles, segmenters, strict=True)
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
@@ -17,7 +17,10 @@ from cutis.benchmark import machine
 from cutis.benchmark.machine import Watch
 from cutis.files import atomic_write
 
-__all__ = ["Result", "Row", "progress", "publish", "verdict"]
+__all__ = ["Result", "Row", "progress", "publish", "shown", "verdict"]
+
+ENDS = (" low", " high")
+"""What the names of quartiles end with: 'ms low' and 'ratio low' beside 'ms' and 'ratio to U'."""
 
 
 @dataclass(frozen=True)
@@ -60,19 +63,31 @@ def verdict(row: Row) -> bool | None:
     return row.values[name] <= limit if relation == "<=" else row.values[name] >= limit
 
 
+def shown(values: Mapping[str, float], name: str) -> str:
+    """A value with its quartiles, where it has some.
+
+    >>> shown({"ratio to U": 0.05, "ratio low": 0.04, "ratio high": 0.06, "n": 3}, "ratio to U"), shown({"n": 3}, "n")
+    ('0.05 [0.04, 0.06]', '3')
+    """
+    if name not in values:
+        return ""
+    stem = name.removesuffix(" to U")
+    ends = [f"{values[stem + end]:.3g}" for end in ENDS if stem + end in values]
+    return f"{values[name]:.3g}" + (f" [{', '.join(ends)}]" if ends else "")
+
+
 def publish(result: Result, folder: Path | None) -> None:
     """Print the table and what speaks against it; write `folder`/<benchmark>.json where a folder is given."""
     from rich.console import Console
     from rich.table import Table
 
     console = Console(soft_wrap=True)
-    columns = list(dict.fromkeys(name for row in result.rows for name in row.values))
-    table = Table(f"cutis benchmark {result.benchmark}", *columns, "target", "met")
+    columns = list(dict.fromkeys(name for row in result.rows for name in row.values if not name.endswith(ENDS)))
+    table = Table(f"cutis benchmark {result.benchmark}", *columns, "goal", "met")
     for row in result.rows:
-        met = verdict(row)
-        cells = [f"{row.values[name]:.4g}" if name in row.values else "" for name in columns]
-        target = f"{row.target[0]} {row.target[1]} {row.target[2]:.4g}" if row.target else ""
-        table.add_row(row.name, *cells, target, {True: "yes", False: "NO", None: ""}[met])
+        met = {True: "yes", False: "NO", None: ""}[verdict(row)]
+        goal = f"{row.target[0]} {row.target[1]} {row.target[2]:.3g}" if row.target else ""
+        table.add_row(row.name, *(shown(row.values, name) for name in columns), goal, met)
     console.print(table)
     for complaint in result.complaints:
         console.print(f"[bold red]DO NOT PUBLISH THESE NUMBERS:[/] {complaint}; measure again on an idle machine")
