@@ -1,4 +1,4 @@
-"""The measured tables of the README and of the model card, made from benchmarks/results/*.json and from nothing else.
+"""The measured tables of the README, made from benchmarks/results/*.json and from nothing else.
 
     python benchmarks/readme_table.py            # write them between their markers
     python benchmarks/readme_table.py --check    # exit 1 where a page says anything else than the files do
@@ -23,7 +23,7 @@ __all__ = ["accuracy", "loader", "main", "memory", "rendered", "speed"]
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = [ROOT / "README.md", ROOT / "src/cutis/weights/segmenter.md"]
+PAGES = [ROOT / "README.md"]
 MARKED = re.compile(r"(<!-- (\w+) from benchmarks/results -->\n).*?(<!-- end -->)", re.DOTALL)
 MEASURES = {"dice": ("Dice", 3), "jaccard": ("Jaccard", 3), "hd95_256": ("HD95, px at 256", 1)}
 
