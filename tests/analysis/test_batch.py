@@ -17,7 +17,8 @@ import pytest
 
 from cutis import analyze, cli
 from cutis.analysis import batch, pipeline
-from cutis.analysis.batch import Options, StoppedError, analyze_to_folder, targets
+from cutis.analysis.batch import Options, StoppedError, analyze_to_folder
+from cutis.analysis.names import targets
 from cutis.analysis.runtime import Segmenter
 from cutis.errors import CutisError
 from cutis.imaging.read import read_mask

@@ -3,9 +3,6 @@
 Threads, one image each, share one resident network: decoding, onnxruntime and OpenCV all run outside Python's lock,
 and a process each would cost 100 MB each. What is in hand is bounded, so memory does not grow with the folder; what
 is done is put back into input order.
-
-A mask is called as its image, with .png for the ending. Where two images differ in their ending alone (a.jpg and a.png)
-both keep it: a.jpg.png and a.png.png.
 """
 
 from __future__ import annotations
@@ -13,8 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-import unicodedata
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cutis import __version__
+from cutis.analysis.names import key, targets, unused
 from cutis.analysis.overlay import draw_outline, encode_jpeg, encode_png, shrink
 from cutis.analysis.pipeline import Outcome, analyze_image
 from cutis.analysis.report import Report
@@ -38,7 +35,7 @@ from cutis.imaging.formats import reason, shown
 from cutis.imaging.read import find_images, read_image, write_mask
 from cutis.records import Analysis
 
-__all__ = ["Options", "StoppedError", "analyze_files", "analyze_to_folder", "cores", "targets"]
+__all__ = ["Options", "StoppedError", "analyze_files", "analyze_to_folder", "cores"]
 
 MAX_WORKERS = 16  # a worker holds one decoded photo, its mask and its overlay: 16 stay below 600 MB
 WINDOW = 4  # images in hand a worker: enough that one slow photo does not make the others wait
@@ -135,51 +132,15 @@ def analyze_to_folder(
         raise _stopped(output, error) from error
 
 
-def targets(relatives: Sequence[Path]) -> list[PurePosixPath]:
-    """Relative paths of images -> relative paths of their .png outputs, all different on any file system.
-
-    >>> [str(target) for target in targets([Path("a.jpg"), Path("b/c.jpg"), Path("b/c.png")])]
-    ['a.png', 'b/c.jpg.png', 'b/c.png.png']
-    """
-    plain = [PurePosixPath(*(_safe(part) for part in relative.parts)) for relative in relatives]
-    stems = Counter(_key(path.with_suffix(".png")) for path in plain)
-    used: set[str] = set()
-    chosen = []
-    for path in plain:
-        short = path.with_suffix(".png")
-        alone = stems[_key(short)] == 1 and _key(short) not in used
-        chosen.append(_free(short if alone else path.with_name(f"{path.name}.png"), used))
-    return chosen
-
-
 def _jobs(found: Sequence[tuple[Path, Path]], names: Sequence[str], kept: dict[str, Analysis]) -> list[_Job]:
     """Each image with its output's name; a new one never takes the mask of one that an earlier run finished."""
     masks = (record.lesion.mask for record in kept.values() if record.lesion and record.lesion.mask)
-    used = {_key(PurePosixPath(mask.removeprefix("masks/"))) for mask in masks}
+    used = {key(PurePosixPath(mask.removeprefix("masks/"))) for mask in masks}
     chosen = targets([relative for _, relative in found])
     return [
-        _Job(path, name, target if name in kept else _free(target, used))
+        _Job(path, name, target if name in kept else unused(target, used))
         for (path, _), name, target in zip(found, names, chosen, strict=True)
     ]
-
-
-def _free(target: PurePosixPath, used: set[str]) -> PurePosixPath:
-    """`target`, or numbered if that is used; used from now on."""
-    free, number = target, 2
-    while _key(free) in used:
-        free, number = target.with_name(f"{target.stem}.{number}.png"), number + 1
-    used.add(_key(free))
-    return free
-
-
-def _safe(part: str) -> str:
-    """A part of a path that any file system takes: no control characters, no undecodable bytes."""
-    return "".join("_" if ord(c) < 32 or 0xD800 <= ord(c) <= 0xDFFF else c for c in part) if part != ".." else "_"
-
-
-def _key(path: PurePosixPath) -> str:
-    """Windows and macOS take A.png and a.png for one file, and two spellings of an accent too."""
-    return unicodedata.normalize("NFC", str(path)).casefold()
 
 
 def _inside(path: Path, output: Path) -> bool:

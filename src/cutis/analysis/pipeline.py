@@ -37,7 +37,10 @@ READ_SIDE = (
 SHAPE_SIDE = 512  # outlines are followed at most at this size: the network knows half of it
 HAIR_SIDE = 512  # hair is removed at this size: twice the network's, a quarter of the time at 1024
 MIN_AREA_SHARE = 0.001  # less than this share of the picture is no lesion
-MIN_CONFIDENCE = 0.6  # a mean probability below this inside the mask is no lesion
+# A mean probability below this inside the mask is no lesion. Measured with the bundled network half trained: 320
+# lesions of the four data sets had 0.795 and more (1%: 0.845, median 0.977); of 155 pieces of plain skin cut from
+# beside lesions, in which the network marked something in 60%, 85% were below.
+MIN_CONFIDENCE = 0.75
 
 
 class Outcome(NamedTuple):

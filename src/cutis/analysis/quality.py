@@ -25,7 +25,9 @@ BLURRED = 10.0
 DARK = 0.35  # mean grey in the field of view; percentiles 0.5, 1, 5: 0.31-0.43, 0.34-0.45, 0.43-0.51 by data set
 CLIPPED_BRIGHT = 0.05  # share at 250 or more; percentiles 95, 98, 99: 0-0.08, 0-0.17, 0-0.20
 CLIPPED_DARK = 0.05  # share at 20 or less outside the lesion; of whole pictures, percentiles 98, 99: 0-0.02, 0-0.04
-HAIRY = 0.10
+# Share under hair; percentiles 50, 95, 99: 0-0.02, 0.11-0.16, 0.22-0.36. From 0.14 on every picture looked at was
+# hairy; below 0.1 it may be a coarse pigment network.
+HAIRY = 0.12
 CORNERS = 0.10  # percentiles 95, 98, 99: 0-0.01, 0.01-0.08, 0.02-0.10
 VIGNETTE = 0.4  # a corner is dark below this share of the picture's median grey value (and below 40 of 255 in any case)
 MASK_KERNEL = np.ones((7, 7), np.uint8)  # hair is thinner than this, a vignette is not
