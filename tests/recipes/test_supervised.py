@@ -214,6 +214,8 @@ def test_run_folder_says_what_was_asked_and_with_what(whole, drawn):
     smaller = run.config.model_copy(update={"split": run.config.split.model_copy(update={"seed": 1})})
     with pytest.raises(CutisError, match="trained on other images"):
         train(smaller, drawn, run.folder, resume=True)
+    with pytest.raises(CutisError, match="holds no run: nothing to resume"):
+        train(run.config, drawn, run.folder.with_name("nothing"), resume=True)
 
 
 def test_a_folder_that_is_no_run_or_holds_another_network_is_named(whole, tmp_path):
@@ -277,6 +279,7 @@ def test_a_run_can_begin_from_the_weights_of_another(drawn, tmp_path):
     for ours, theirs in zip(second.network.parameters(), first.network.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs)
     assert len(second.facts["start"]) == 64
+    assert train(other, drawn, second.folder, resume=True).facts["start"] == second.facts["start"]
     wider = config.model_copy(
         update={
             "network": config.network.model_copy(update={"options": {"widths": [8, 8, 8, 8], "depths": [1, 1, 1, 1]}})

@@ -157,7 +157,7 @@ def train_supervised(
     if start:
         facts["start"] = _begin_from(network, start)
     if resume:
-        _same_data(folder, facts)
+        facts = _same_data(folder, facts) | facts  # what it began from is not forgotten
     if first:
         _say_uniform(caches[0], say)
         atomic_write(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
@@ -260,7 +260,12 @@ def _facts(
     }
 
 
-def _same_data(folder: Path, facts: dict[str, Any]) -> None:
-    before = json.loads((folder / "run.json").read_text(encoding="utf-8"))["data"]
-    if before != facts["data"]:
+def _same_data(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts of the run as it was begun; refused if its data were others."""
+    try:
+        before = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CutisError(f"{folder} holds no run: nothing to resume; leave --resume out") from error
+    if before["data"] != facts["data"]:
         raise CutisError(f"{folder} was trained on other images than these: resume with the same data, split and size")
+    return before
