@@ -33,15 +33,8 @@ class NetworkSettings(Settings):
 class SplitSettings(Settings):
     """Our split: by lesion, over all data sets together (cutis.data.splits.split)."""
 
-    fractions: dict[str, float] = Field(description="part -> share; train and validation are needed")
+    fractions: dict[str, float] = Field(description="part -> share; training needs the parts train and validation")
     seed: int
-
-    @field_validator("fractions")
-    @classmethod
-    def _has_both(cls, fractions: dict[str, float]) -> dict[str, float]:
-        if not {"train", "validation"} <= fractions.keys():
-            raise ValueError("name the parts train and validation")
-        return fractions
 
 
 class LossSettings(Settings):

@@ -105,6 +105,8 @@ def parts_of(
     samples: list[Sample] = []
     for name in config.datasets:
         dataset = open_dataset(data, name)
+        if not len(dataset):
+            raise CutisError(f"{data} holds no images of {name}: give the folder that holds the data sets of the run")
         masked = [sample for sample in dataset if sample.mask is not None]
         if not masked:
             raise CutisError(f"{name} below {data} has no masks to learn from: take it out of the field 'datasets'")
@@ -145,7 +147,7 @@ def train_supervised(
     elif (folder / "config.yaml").exists() and not resume:
         raise CutisError(f"{folder} holds a run already: give another --output, or --resume to go on with it")
     parts = parts_of(config, data, say)
-    train, validation = parts["train"], _thin(parts["validation"], config.validation_images)
+    train, validation = parts.get("train", ()), _thin(parts.get("validation", ()), config.validation_images)
     if not train or not validation:
         raise CutisError(f"{data}: {len(train)} training and {len(validation)} validation images: both are needed")
     size = config.preprocessing.size
