@@ -24,7 +24,7 @@ LONG = {
     "make test": "runs these tests; .ci/run calls it",
     "pip install": "changes the environment the tests run in; the Makefile installs the same",
     "source .venv": "belongs to a shell",
-    "cutis train supervised --config configs/sparsesegnet/bundled.yaml": "trains for hours on research images",
+    "cutis train supervised --config configs/sparsesegnet/bundled": "trains for hours on research images",
 }
 """What is not run here, and why; those of cutis are still parsed."""
 
