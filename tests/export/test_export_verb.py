@@ -66,7 +66,7 @@ def test_without_data_there_is_fp32_alone(run_folder, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["{run}", "--data", "{empty}"], "has no masks"),
+        (["{run}", "--data", "{empty}"], "holds no images of folder"),
         (["{empty}"], "not a run folder"),
         (["{run}", "--data", "{drawn}", "--calibration", "0"], "calibration is 0"),
     ],
