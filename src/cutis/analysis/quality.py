@@ -73,6 +73,9 @@ def judge(look: Look) -> Quality:
 
 def _warnings(measures: dict[str, float], look: Look) -> list[str]:
     small = look.longest_side < max(look.picture.shape[:2])
+    hair = "Hair covers much of the picture: try again with hair removal."
+    if look.hair is not None:
+        hair = "Much hair was painted over: what lay under it is not known."
     found = {
         f"The picture is small ({look.longest_side} pixels on its longest side): details are missing.": small,
         "The picture looks blurred: its edges are soft, so border and colours are less certain.": (
@@ -83,7 +86,7 @@ def _warnings(measures: dict[str, float], look: Look) -> list[str]:
         ),
         "Parts of the picture are overexposed: detail and colour are lost there.": measures["overexposed"]
         > CLIPPED_BRIGHT,
-        "Hair covers much of the picture: try again with hair removal.": measures["hair_cover"] > HAIRY,
+        hair: measures["hair_cover"] > HAIRY,
         "Dark corners hide part of the picture.": measures["dark_corners"] > CORNERS,
         "The lesion touches the edge of the picture: its shape and size are those of the part that is seen.": (
             look.touches_frame
