@@ -186,7 +186,9 @@ def _full_mask(segmented: _Segmented, picture: Picture, model: Segmenter) -> NDA
     if not segmented.found:
         return np.zeros((picture.height, picture.width), np.bool_)
     size = (picture.width, picture.height)
-    return cv2.resize(segmented.probability, size, interpolation=cv2.INTER_LINEAR) > _level(model)
+    probability = cv2.resize(segmented.probability, size, interpolation=cv2.INTER_LINEAR)
+    mask: NDArray = cv2.threshold(probability, _level(model), 1, cv2.THRESH_BINARY, dst=probability)[1]
+    return mask.view(np.bool_)
 
 
 def _measure(segmented: _Segmented, mask: NDArray[np.bool_], level: int, mm: float | None) -> Lesion | None:

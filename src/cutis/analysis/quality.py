@@ -37,8 +37,9 @@ class Look(NamedTuple):
     """The picture as the judges of quality see it.
 
     `picture`: (h, w, 3) uint8 RGB at the network's size, without padding. `lesion`: (h, w) bool, or None.
-    `longest_side`: of the photo itself. `hair`: share of the picture under hair, where the hair was looked for
-    anyway."""
+    `longest_side`: of the photo itself. `hair`: share of the picture that was under hair, where that
+    has been removed.
+    """
 
     picture: NDArray[np.uint8]
     lesion: NDArray[np.bool_] | None
