@@ -11,7 +11,7 @@ from cutis.models.sparsesegnet import DecoderStep, sparsesegnet  # noqa: E402
 from cutis.registry import models  # noqa: E402
 
 
-@pytest.mark.parametrize("name", list(models))
+@pytest.mark.parametrize("name", ["sparsesegnet"])
 @pytest.mark.parametrize("shape", [(1, 3, 256, 256), (3, 3, 96, 160)])
 def test_gives_logits_at_the_input_size(name, shape):
     logits = models.build(name).eval()(torch.randn(shape, generator=torch.Generator().manual_seed(0)))

@@ -1,0 +1,51 @@
+"""U-Net, U-Net++ and DeepLabV3+ of segmentation-models-pytorch under their own names.
+
+SE-LCN, Sec. 4.1.1 (DeepLabV3+ and U-Net); Knowledge mining, Sec. 4 (U-Net++ with a ResNet-34 encoder). The encoder is a
+keyword, any name that the library knows; its weights are random, nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from cutis.errors import CutisError
+from cutis.registry import models
+
+__all__ = ["deeplabv3plus", "unet", "unetplusplus"]
+
+
+@models.register("unet")
+def unet(encoder: str = "resnet34") -> nn.Module:
+    """(B, 3, H, W), H and W multiples of 32 -> (B, 1, H, W) logits of "lesion"; so the other two.
+
+    >>> unet(encoder="no_such_encoder")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    cutis.errors.CutisError: no encoder 'no_such_encoder' in segmentation-models-pytorch: ...
+    """
+    return _build("Unet", encoder)
+
+
+@models.register("unetplusplus")
+def unetplusplus(encoder: str = "resnet34") -> nn.Module:
+    """U-Net with nested, dense skips."""
+    return _build("UnetPlusPlus", encoder)
+
+
+@models.register("deeplabv3plus")
+def deeplabv3plus(encoder: str = "resnet34") -> nn.Module:
+    """Atrous pyramid at stride 16 and one skip at stride 4. The library upsamples its logits by 4 at the end."""
+    return _build("DeepLabV3Plus", encoder)
+
+
+def _build(architecture: str, encoder: str) -> nn.Module:
+    import segmentation_models_pytorch as smp
+
+    network: Any = getattr(smp, architecture)
+    try:
+        return network(encoder_name=encoder, encoder_weights=None, in_channels=3, classes=1)
+    except KeyError:
+        raise CutisError(
+            f"no encoder {encoder!r} in segmentation-models-pytorch: resnet34, mobilenet_v2 or efficientnet-b0 are some"
+        ) from None
