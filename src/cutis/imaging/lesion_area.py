@@ -1,9 +1,9 @@
 """What a classifier sees of an image: everything, the lesion's pixels, or the box around them (LAE).
 
 SE-LCN, Sec. 4.1.1 and Fig. 3. "segmentation" blackens every pixel outside the mask; "lae" (lesion area extraction)
-keeps the mask's bounding box, dilated by 1.4 about its centre and clipped to the image. One implementation for training,
-calibration and analysis. The mask is applied last, after hair removal and colour steps: what lies outside is exactly
-black for the network, and no colour statistic or black-hat is taken from a blackened image.
+keeps the mask's bounding box, dilated by 1.4 about its centre and clipped to the image. One implementation for
+training, calibration and analysis. The mask is applied last, after hair removal and colour steps: what lies outside is
+exactly black for the network, and no colour statistic or black-hat is taken from a blackened image.
 """
 
 from __future__ import annotations
