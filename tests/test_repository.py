@@ -93,15 +93,17 @@ def test_the_version_is_the_changelogs():
 
 def test_every_config_is_found_and_its_first_line_is_a_command_that_parses():
     from cutis.cli import app
-    from cutis.recipes.config import load_config
+    from cutis.recipes.classification_config import ClassificationConfig
+    from cutis.recipes.config import SupervisedConfig, load_config
 
+    models = {"supervised": SupervisedConfig, "symmetry": ClassificationConfig, "lesion": ClassificationConfig}
     configs = sorted((ROOT / "configs").rglob("*.y*ml"))
     assert configs
     assert configs == sorted(p for p in files() if p.suffix in (".yaml", ".yml") and ROOT / "configs" in p.parents)
     for path in configs:
-        load_config(path, {})
         command = re.match(r"# (cutis .+)\n", path.read_text("utf-8"))
         assert command, f"{path}: the first line is not a comment with the command that runs it"
+        load_config(path, {}, models[command[1].split()[2]])
         assert f" {path.relative_to(ROOT).as_posix()}" in command[1]
         app.parse_args(command[1].split()[1:], exit_on_error=False, print_error=False)
 

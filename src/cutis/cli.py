@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -235,11 +235,123 @@ def supervised(
 
 
 @train.command
-def fields() -> None:
-    """List every field of a supervised run: name, type, what it does."""
-    from cutis.recipes.config import describe_fields
+def symmetry(
+    *fields: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
+    config: Path,
+    data: Path,
+    output: Path | None = None,
+    weights: str | None = None,
+    segmenter: Path | None = None,
+    start: Path | None = None,
+    resume: Annotated[bool, Parameter(negative="")] = False,
+    cache: Path = Path(".cache/cutis"),
+    devices: str = "1",
+    nodes: int = 1,
+    accelerator: str = "auto",
+) -> None:
+    """Train the symmetry network (SE-LCN, Sec. 4.1.2). Any field of the configuration is also a flag, as in
+    'cutis train supervised'; 'cutis train fields --of symmetry' lists them.
 
-    print(describe_fields())
+    Parameters
+    ----------
+    config
+        YAML file with the fields of the run; see configs/se-lcn/.
+    data
+        Folder that holds the data sets in their official layouts.
+    output
+        Run folder to make; runs/<name> unless given.
+    weights
+        What the trunk starts from: 'imagenet' (published weights, fetched) or a file; else what the configuration says.
+    segmenter
+        Run folder of the segmenter whose masks the masking takes; the data sets' own unless given.
+    start
+        Run folder whose weights to begin from.
+    resume
+        Go on with the run that is in the run folder.
+    cache
+        Where decoded images are kept.
+    devices
+        How many processes, one a device; 'auto' for all devices.
+    nodes
+        How many machines.
+    accelerator
+        cpu, gpu, mps or auto.
+    """
+    from cutis.recipes.classification import train_from_file
+
+    train_from_file(
+        "symmetry", config, fields, data, output, weights=weights, cache=cache, resume=resume, segmenter=segmenter,
+        start=start, devices=devices, nodes=nodes, accelerator=accelerator,
+    )  # fmt: skip
+
+
+@train.command
+def lesion(
+    *fields: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
+    config: Path,
+    data: Path,
+    output: Path | None = None,
+    symmetry: Path | None = None,
+    weights: str | None = None,
+    segmenter: Path | None = None,
+    start: Path | None = None,
+    resume: Annotated[bool, Parameter(negative="")] = False,
+    cache: Path = Path(".cache/cutis"),
+    devices: str = "1",
+    nodes: int = 1,
+    accelerator: str = "auto",
+) -> None:
+    """Train the lesion network on the symmetry network's maps (SE-LCN, Sec. 4.1.3). Any field of the configuration is
+    also a flag; 'cutis train fields --of lesion' lists them.
+
+    Parameters
+    ----------
+    config
+        YAML file with the fields of the run; see configs/se-lcn/.
+    data
+        Folder that holds the data sets in their official layouts.
+    output
+        Run folder to make; runs/<name> unless given.
+    symmetry
+        Run folder of the symmetry network; it stays as it is. The baseline has none.
+    weights
+        What the trunk starts from: 'imagenet' (published weights, fetched) or a file; else what the configuration says.
+    segmenter
+        Run folder of the segmenter whose masks the masking takes; the data sets' own unless given.
+    start
+        Run folder whose weights to begin from.
+    resume
+        Go on with the run that is in the run folder.
+    cache
+        Where decoded images and maps are kept.
+    devices
+        How many processes, one a device; 'auto' for all devices.
+    nodes
+        How many machines.
+    accelerator
+        cpu, gpu, mps or auto.
+    """
+    from cutis.recipes.classification import train_from_file
+
+    train_from_file(
+        "lesion_class", config, fields, data, output, weights=weights, cache=cache, resume=resume, symmetry=symmetry,
+        segmenter=segmenter, start=start, devices=devices, nodes=nodes, accelerator=accelerator,
+    )  # fmt: skip
+
+
+@train.command
+def fields(*, of: Literal["supervised", "symmetry", "lesion"] = "supervised") -> None:
+    """List every field of a run: name, type, what it does.
+
+    Parameters
+    ----------
+    of
+        Which verb's.
+    """
+    from cutis.recipes.classification_config import ClassificationConfig
+    from cutis.recipes.config import SupervisedConfig, describe_fields
+
+    print(describe_fields(SupervisedConfig if of == "supervised" else ClassificationConfig))
 
 
 @app.command

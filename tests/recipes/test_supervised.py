@@ -27,7 +27,7 @@ from cutis.recipes.supervised import Supervised  # noqa: E402
 
 SMOKE = Path(__file__).parents[2] / "configs" / "sparsesegnet" / "smoke.yaml"
 LOSS = LossSettings(dice=1, boundary=0.2, cross_entropy=0.5, boundary_band=0.125)
-OPTIONS = EngineOptions(2, 2, 1.0, None, "64-true", 9, ("toy",) * 4, 1, 1, "cpu")
+OPTIONS = EngineOptions(2, 2, 1.0, None, "64-true", 9, ("toy",) * 4, 1, 1, "cpu", "dice")
 
 
 def network():

@@ -44,10 +44,11 @@ class Augmentation(BaseModel):
 
 
 class Augmented(NamedTuple):
-    """(S, S, 3) uint8 and (S, S) uint8 of 0 and 1."""
+    """(S, S, 3) uint8, (S, S) uint8 of 0 and 1, and the (2, 3) affine `matrix` from old pixels to new."""
 
     image: NDArray[np.uint8]
     mask: NDArray[np.uint8]
+    matrix: NDArray[np.float64]
 
 
 def augment(
@@ -60,12 +61,12 @@ def augment(
     grey = _bytes(cv2.warpAffine(mask * np.uint8(255), matrix, (size, size), flags=cv2.INTER_LINEAR))
     mask = grey // np.uint8(128)
     if plain:
-        return Augmented(image, mask)
+        return Augmented(image, mask, matrix)
     if rng.random() < how.hair:
         image = _draw_hair(image, rng)
     if rng.random() < how.blur:
         image = _bytes(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.4) * size / 256))
-    return Augmented(_recolour(image, how, rng), mask)
+    return Augmented(_recolour(image, how, rng), mask, matrix)
 
 
 def _affine(source: int, size: int, how: Augmentation | None, rng: np.random.Generator) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ goes on sees what it would have seen, with any number of workers or processes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -125,7 +125,7 @@ class SegmentationSet(TorchDataset):
         image, mask = np.asarray(self.cache.images[key.where]), np.asarray(self.cache.masks[key.where])
         image = self.preprocessing.recolour(image, self.cache.frames[key.where])
         if key.seed >= 0 and self.augmentation is not None:
-            image, mask = augment(image, mask, key.size, self.augmentation, np.random.default_rng(key.seed))
+            image, mask, _ = augment(image, mask, key.size, self.augmentation, np.random.default_rng(key.seed))
         elif key.size != image.shape[0]:
             image = _shrunk(image, key.size)
             mask = _shrunk(mask * np.uint8(255), key.size) // np.uint8(128)
@@ -147,7 +147,15 @@ def _shrunk(array: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(array, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def loader(dataset: SegmentationSet, sampler: Sampler[list[Key]], workers: int) -> DataLoader:
+class Collated(Protocol):
+    """A data set indexed by `Key` that makes batches of its items."""
+
+    def __getitem__(self, key: Key) -> Any: ...
+
+    def collate(self, items: Sequence[Any]) -> Any: ...
+
+
+def loader(dataset: Collated, sampler: Sampler[list[Key]], workers: int) -> DataLoader:
     """A DataLoader over `sampler`'s batches of keys; `workers` processes, 0 for none."""
     return DataLoader(
         dataset,

@@ -3,7 +3,7 @@
 The key is a hash of every image's and mask's bytes and of the framing, so that a changed file, sample list or size
 makes a new cache and an old one is never taken for it. The folder appears under its name only when it is whole; what a
 build that was killed left is removed by a later one. Colour steps are not stored: they follow the letterbox in
-`Preprocessing.recolour`, before augmentation.
+`Preprocessing.recolour`, before augmentation; `recoloured` stores them beside, where they are slow (hair removal).
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ from numpy.typing import NDArray
 from cutis.data.samples import Sample
 from cutis.errors import CutisError
 from cutis.imaging.frame import Frame, letterbox
+from cutis.imaging.preprocessing import Preprocessing
 from cutis.imaging.read import read_image, read_mask
 
-__all__ = ["SegmentationCache", "open_cache", "uniform"]
+__all__ = ["SegmentationCache", "content_key", "open_cache", "recoloured", "uniform"]
 
 _FORMAT = 1
 _ABANDONED_SECONDS = 24 * 3600.0
+Square = tuple[NDArray[np.uint8], NDArray[np.uint8], Frame]
 
 
 @dataclass(frozen=True)
@@ -60,22 +62,57 @@ class SegmentationCache:
         return SegmentationCache, (self.key, self.home, self.samples, self.frames)
 
 
-def open_cache(
-    samples: Sequence[Sample], size: int, folder: Path, progress: Callable[[int, int], None] = lambda done, total: None
-) -> SegmentationCache:
-    """Open the cache of `samples` (each with a mask) letterboxed to `size`; build it under `folder` if it is not there.
+def _nothing(done: int, total: int) -> None:
+    """Progress that nobody reads."""
 
-    Raises CutisError naming the first sample without a mask, with an unreadable file, or whose mask has another size.
+
+def open_cache(
+    samples: Sequence[Sample],
+    size: int,
+    folder: Path,
+    progress: Callable[[int, int], None] = _nothing,
+    *,
+    masks: bool = True,
+) -> SegmentationCache:
+    """Open the cache of `samples` letterboxed to `size`; build it under `folder` if it is not there.
+
+    Raises CutisError naming the first sample with an unreadable file, whose mask has another size, or without one;
+    where `masks` is False that is allowed, and it is then empty in the cache.
     """
-    for sample in samples:
+    for sample in samples if masks else ():
         if sample.mask is None:
             raise CutisError(
                 f"{sample.dataset} {sample.id} has no mask: run 'cutis data check' and leave it out or add the mask"
             )
-    key = _key(samples, size)
+    key = content_key(samples, size)
     home = folder / f"segmentation-{size}-{key[:16]}"
     if not home.is_dir():
-        _build(samples, size, home, key, progress)
+        _build(samples, size, home, key, lambda index: _decode(samples[index], size), progress)
+    return _opened(samples, home, key)
+
+
+def recoloured(
+    cache: SegmentationCache, preprocessing: Preprocessing, progress: Callable[[int, int], None] = _nothing
+) -> SegmentationCache:
+    """The same cache after the colour steps of `preprocessing`, kept beside it; the same object if it has none."""
+    steps = preprocessing.model_dump_json(exclude={"mean", "std"})
+    if steps == Preprocessing(size=preprocessing.size, mean=(0, 0, 0), std=(1, 1, 1)).model_dump_json(
+        exclude={"mean", "std"}
+    ):
+        return cache
+    key = hashlib.blake2b(f"{cache.key}:{steps}".encode(), digest_size=20).hexdigest()
+    home = cache.home.with_name(f"recoloured-{preprocessing.size}-{key[:16]}")
+
+    def decode(index: int) -> Square:
+        image = preprocessing.recolour(np.asarray(cache.images[index]), cache.frames[index])
+        return image, np.asarray(cache.masks[index]), cache.frames[index]
+
+    if not home.is_dir():
+        _build(cache.samples, preprocessing.size, home, key, decode, progress)
+    return _opened(cache.samples, home, key)
+
+
+def _opened(samples: Sequence[Sample], home: Path, key: str) -> SegmentationCache:
     facts = json.loads((home / "index.json").read_text(encoding="utf-8"))
     if facts["key"] != key or facts["format"] != _FORMAT:
         raise CutisError(f"{home} is a cache of another content or format: delete it")
@@ -94,7 +131,14 @@ def uniform(cache: SegmentationCache) -> tuple[list[Sample], list[Sample]]:
     return full, empty
 
 
-def _build(samples: Sequence[Sample], size: int, home: Path, key: str, progress: Callable[[int, int], None]) -> None:
+def _build(
+    samples: Sequence[Sample],
+    size: int,
+    home: Path,
+    key: str,
+    decode: Callable[[int], Square],
+    progress: Callable[[int, int], None],
+) -> None:
     _remove_abandoned(home)
     temporary = home.with_name(f".{home.name}.building-{uuid.uuid4().hex}")
     temporary.mkdir(parents=True)
@@ -103,7 +147,7 @@ def _build(samples: Sequence[Sample], size: int, home: Path, key: str, progress:
         masks = _array(temporary / "masks.npy", (len(samples), size, size))
         frames: list[Frame] = []
         with ThreadPoolExecutor() as pool:
-            for index, (image, mask, frame) in enumerate(pool.map(lambda sample: _decode(sample, size), samples)):
+            for index, (image, mask, frame) in enumerate(pool.map(decode, range(len(samples)))):
                 images[index], masks[index] = image, mask
                 frames.append(frame)
                 progress(index + 1, len(samples))
@@ -128,7 +172,7 @@ def _remove_abandoned(home: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _decode(sample: Sample, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Frame]:
+def _decode(sample: Sample, size: int) -> Square:
     picture = read_image(sample.image).pixels
     mask = read_mask(sample.mask) if sample.mask else np.zeros(picture.shape[:2], bool)
     if mask.shape != picture.shape[:2]:
@@ -144,7 +188,7 @@ def _array(path: Path, shape: tuple[int, ...]) -> np.memmap:
     return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
 
 
-def _key(samples: Sequence[Sample], size: int) -> str:
+def content_key(samples: Sequence[Sample], size: int) -> str:
     """Hash of what the cache holds: every file's bytes, in order, and how they are framed."""
     with ThreadPoolExecutor() as pool:
         digests = pool.map(_digest, [path for s in samples for path in (s.image, s.mask) if path])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -37,16 +37,26 @@ class SplitSettings(Settings):
     seed: int
 
 
+class HybridSettings(Settings):
+    """SE-LCN, Eq. 2-4: Dice of lesion and background, and `rank_weight` times the rank loss of the hardest pixels a side."""
+
+    rank_weight: float = Field(ge=0)
+    hardest: int = Field(ge=1, description="pixels a side")
+    margin: float = Field(ge=0)
+    smooth: float = Field(gt=0, description="of Dice")
+
+
 class LossSettings(Settings):
     """Weights of the terms; 0 leaves one out.
 
-    SparseSegNet, Eq. 11: dice 1, boundary 0.2; Table 4's vanilla row: dice and cross-entropy.
+    SparseSegNet, Eq. 11: dice 1, boundary 0.2; Table 4's vanilla row: dice and cross-entropy. SE-LCN: hybrid alone.
     """
 
     dice: float = Field(ge=0)
     boundary: float = Field(ge=0)
     cross_entropy: float = Field(ge=0)
     boundary_band: float = Field(gt=0, le=1, description="shares of the frame's side")
+    hybrid: HybridSettings | None = Field(default=None, description="SE-LCN's Dice and rank loss, beside the others")
 
 
 class SizePhase(Settings):
@@ -105,8 +115,15 @@ class SupervisedConfig(Settings):
         return phases
 
 
-def load_config(path: Path, overrides: Mapping[str, str]) -> SupervisedConfig:
-    """Read a YAML file; `overrides` (dotted field name -> text, as flags give them) win over it.
+Config = TypeVar("Config", bound=BaseModel)
+
+
+def load_config(
+    path: Path,
+    overrides: Mapping[str, str],
+    model: type[Config] = SupervisedConfig,  # type: ignore[assignment]
+) -> Config:
+    """Read a YAML file as a `model`; `overrides` (dotted field name -> text, as flags give them) win over it.
 
     Raises CutisError naming the first field that is unknown, missing or out of range.
     """
@@ -119,11 +136,11 @@ def load_config(path: Path, overrides: Mapping[str, str]) -> SupervisedConfig:
     except yaml.YAMLError as error:
         raise CutisError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
-        raise CutisError(f"{path} holds no fields: see configs/sparsesegnet/ for examples")
+        raise CutisError(f"{path} holds no fields: see configs/ for examples")
     for name, text in overrides.items():
         _put(values, name.split("."), yaml.safe_load(text))
     try:
-        return SupervisedConfig.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])

@@ -22,13 +22,21 @@ from torch.utils.data import DataLoader
 from cutis.data.batches import KeySampler
 from cutis.errors import CutisError
 from cutis.recipes.checkpoints import AtomicCheckpoints, ModelCheckpoint
-from cutis.recipes.recipe import Recipe
+from cutis.recipes.recipe import Recipe, Summarises
 
-__all__ = ["Engine", "EngineOptions", "fit"]
+__all__ = ["Diverged", "Engine", "EngineOptions", "fit"]
+
+
+class Diverged(CutisError):
+    """A loss is not a number: a run stops with it, a search counts it as a bad choice."""
 
 
 class EngineOptions(NamedTuple):
-    """How to run, apart from what the recipe decides. `groups` names what each validation image belongs to."""
+    """How to run, apart from what the recipe decides.
+
+    `groups` names what each validation image belongs to. `monitor` is the validation value that chooses the best
+    checkpoint and that patience waits for: the greatest, or of a loss (its name ends so) the least.
+    """
 
     epochs: int
     accumulate: int
@@ -40,6 +48,13 @@ class EngineOptions(NamedTuple):
     devices: int | str
     nodes: int
     accelerator: str
+    monitor: str
+    after_epoch: Callable[[int, float], None] | None = None  # is told each epoch's monitored value; may raise to stop
+
+    @property
+    def better(self) -> str:
+        """'min' or 'max'."""
+        return "min" if self.monitor.endswith("loss") else "max"
 
 
 class Engine(lightning.LightningModule):
@@ -63,7 +78,7 @@ class Engine(lightning.LightningModule):
         update = (step + 1) % self.options.accumulate == 0 or self.trainer.is_last_batch
         for name, loss, terms in self.recipe.losses(batch):
             if not self.trainer.strategy.reduce_boolean_decision(bool(torch.isfinite(loss))):  # of every process
-                raise CutisError(self._broken(name, terms))
+                raise Diverged(self._broken(name, terms))
             self.manual_backward(loss / self.options.accumulate)
             if update:
                 optimisers[name].step()
@@ -93,19 +108,30 @@ class Engine(lightning.LightningModule):
             self.seen.setdefault(name, []).append(value.detach())
 
     def on_validation_epoch_end(self) -> None:
-        seen = {name: self.all_gather(torch.cat(parts)).flatten() for name, parts in self.seen.items()}
+        gathered = {name: self.all_gather(torch.cat(parts)) for name, parts in self.seen.items()}
+        seen = {name: values.reshape(-1, *self.seen[name][0].shape[1:]) for name, values in gathered.items()}
         self.seen = {}
         place = {
             where: i for i, where in enumerate(seen.pop("where").tolist())
         }  # each image once, in the cache's order
         order = [place[where] for where in sorted(place)]
         groups = [self.options.groups[where] for where in sorted(place)]
-        for name, gathered in seen.items():
-            values = gathered[order]
+        images = {name: values[order] for name, values in seen.items()}
+        if isinstance(self.recipe, Summarises):
+            summary = self.recipe.summarise(images)
+            self.log_dict({f"validation/{name}": value for name, value in summary.items()}, prog_bar=True)
+        for name, values in images.items():
+            if values.ndim > 1:  # no measure of its own, only for the summary
+                continue
             means = {g: values[torch.tensor([h == g for h in groups])].float().mean() for g in sorted(set(groups))}
             whole = torch.stack(list(means.values())).mean()  # each data set counts the same
             self.log_dict({f"validation/{name}/{g}": mean for g, mean in means.items()}, sync_dist=True)
             self.log(f"validation/{name}", whole, prog_bar=True, sync_dist=True)
+
+    def on_validation_end(self) -> None:
+        if self.options.after_epoch:
+            value = self.trainer.callback_metrics[f"validation/{self.options.monitor}"]
+            self.options.after_epoch(self.current_epoch, float(value))
 
 
 def fit(
@@ -136,12 +162,11 @@ def fit(
 def _trainer(options: EngineOptions, folder: Path) -> lightning.Trainer:
     kept = folder / "checkpoints"
     start = f"start_{len(list((folder / 'logs').glob('start_*')))}"  # a resumed run logs beside what it goes on with
+    monitor = f"validation/{options.monitor}"
     callbacks: list[Callback] = [
-        ModelCheckpoint(
-            kept, "best", monitor="validation/dice", mode="max", save_top_k=1, enable_version_counter=False
-        ),
+        ModelCheckpoint(kept, "best", monitor=monitor, mode=options.better, save_top_k=1, enable_version_counter=False),
         ModelCheckpoint(kept, "last", save_top_k=1, enable_version_counter=False, every_n_epochs=1),
-        EarlyStopping("validation/dice", mode="max", patience=options.patience),
+        EarlyStopping(monitor, mode=options.better, patience=options.patience),
         TQDMProgressBar(20),
     ]
     if options.average:

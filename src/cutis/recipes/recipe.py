@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-__all__ = ["Recipe"]
+__all__ = ["Recipe", "Summarises"]
 
 
 class Recipe(Protocol):
@@ -26,5 +26,14 @@ class Recipe(Protocol):
         ...
 
     def validate(self, batch: Any) -> dict[str, Tensor]:
-        """Name -> (B,) values, one an image; the engine logs their means."""
+        """Name -> (B,) values, one an image, whose means the engine logs; or (B, ...), which `summarise` takes."""
+        ...
+
+
+@runtime_checkable
+class Summarises(Protocol):
+    """A recipe with measures that no mean of values of images gives, as balanced accuracy."""
+
+    def summarise(self, images: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What `validate` gave, of all validation images, each once -> name -> scalar."""
         ...

@@ -5,36 +5,40 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import pickle
-import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch import nn
 from torch.utils.data import DataLoader
 
-import cutis.models  # noqa: F401  (registers the networks)
 from cutis.data.batches import EachOnce, KeySampler, SegmentationSet, loader
 from cutis.data.cache import SegmentationCache, open_cache, uniform
 from cutis.data.catalogue import open_dataset
 from cutis.data.samples import Sample
 from cutis.data.splits import split
 from cutis.errors import CutisError
-from cutis.files import atomic_write
 from cutis.imaging.preprocessing import Preprocessing
 from cutis.recipes.config import SupervisedConfig
 from cutis.recipes.engine import EngineOptions, fit
+from cutis.recipes.folder import (
+    begin,
+    best_checkpoint,
+    build,
+    decoding,
+    is_first_process,
+    read_folder,
+    restore,
+    same_data,
+    silent,
+    take_over,
+    thin,
+    versions,
+)
 from cutis.recipes.supervised import Supervised
-from cutis.registry import models
 
 __all__ = ["Run", "load_run", "parts_of", "train_supervised"]
 
@@ -63,36 +67,14 @@ class Run:
 
 def load_run(folder: Path) -> Run:
     """Open a run folder: the network with the best (averaged) weights, on the CPU, in evaluation mode."""
-    try:
-        config = SupervisedConfig.model_validate(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
-        facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise CutisError(f"{folder} is not a run folder ({reason}): give a folder that 'cutis train' made") from error
-    checkpoint = folder / "checkpoints" / "best.ckpt"
-    if not checkpoint.exists():
-        raise CutisError(f"{checkpoint} is not there: the run has not finished its first epoch yet")
-    network = build_network(config)
-    try:
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
-        network.load_state_dict({k.removeprefix("networks.network."): v for k, v in state.items()})
-    except (RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
-        raise CutisError(
-            f"{checkpoint} does not hold the network that config.yaml beside it describes "
-            f"({' '.join(str(error).split())[:200]}): restore the file, or train anew"
-        ) from error
-    return Run(folder, config, network.eval(), facts)
+    config, facts = read_folder(folder, SupervisedConfig)
+    best_checkpoint(folder)  # missing is said before a network is built
+    return Run(folder, config, restore(build_network(config), folder), facts)
 
 
 def build_network(config: SupervisedConfig) -> nn.Module:
     """The network with the weights it starts from, as the seed gives them; the global random state stays as it is."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(config.seed)
-        try:
-            network = models.build(config.network.name, **config.network.options)
-        except (TypeError, ValueError) as error:
-            raise CutisError(f"network {config.network.name!r} with {config.network.options}: {error}") from error
-    return network.to(memory_format=torch.channels_last)
+    return build(config.network, config.seed)
 
 
 def parts_of(
@@ -135,35 +117,36 @@ def train_supervised(
     nodes: int = 1,
     accelerator: str = "auto",
     say: Callable[[str], None] = print,
+    after_epoch: Callable[[int, float], None] | None = None,
 ) -> Run:
     """Train as `config` says on the data sets below `data`; everything that comes of it is in `folder`.
 
     `start`: a run folder whose best weights are the first ones, instead of what the seed gives.
     With several `devices` each runs this function in a process of its own; the first one alone writes and says.
     """
-    first = _is_first_process()
+    first = is_first_process()
     if not first:
-        say = _silent
+        say = silent
     elif (folder / "config.yaml").exists() and not resume:
         raise CutisError(f"{folder} holds a run already: give another --output, or --resume to go on with it")
     parts = parts_of(config, data, say)
-    train, validation = parts.get("train", ()), _thin(parts.get("validation", ()), config.validation_images)
+    train, validation = parts.get("train", ()), thin(parts.get("validation", ()), config.validation_images)
     if not train or not validation:
         raise CutisError(f"{data}: {len(train)} training and {len(validation)} validation images: both are needed")
     size = config.preprocessing.size
     caches = [
-        _cache(samples, size, cache, what, say) for samples, what in ((train, "training"), (validation, "validation"))
+        open_cache(samples, size, cache, decoding(what, say))
+        for samples, what in ((train, "training"), (validation, "validation"))
     ]
     network = build_network(config)
     facts = _facts(config, parts, caches)
     if start:
-        facts["start"] = _begin_from(network, start)
+        facts["start"] = take_over(network, load_run(start).network, start)
     if resume:
-        facts = _same_data(folder, facts) | facts  # what it began from is not forgotten
+        facts = same_data(folder, facts) | facts  # what it began from is not forgotten
     if first:
         _say_uniform(caches[0], say)
-        atomic_write(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
-        atomic_write(folder / "run.json", json.dumps(facts, indent=1))
+        begin(folder, config, facts)
     torch.set_float32_matmul_precision("high")
     recipe = Supervised(
         network,
@@ -175,7 +158,7 @@ def train_supervised(
     )
     options = EngineOptions(
         config.epochs, config.accumulate, config.clip_norm, config.average, config.precision, config.patience,
-        tuple(sample.dataset for sample in validation), devices, nodes, accelerator,
+        tuple(sample.dataset for sample in validation), devices, nodes, accelerator, "dice", after_epoch,
     )  # fmt: skip
     batches = training_batches(config, caches[0])
     checks = loader(
@@ -184,16 +167,6 @@ def train_supervised(
     fit(recipe, batches, checks, options, folder, resume=resume)
     say(f"done: {folder}; next: cutis evaluate {folder} --data {data}, cutis export {folder} --output {folder}/export")
     return load_run(folder)
-
-
-def _begin_from(network: nn.Module, start: Path) -> str:
-    """Give `network` the best weights of the run in `start`; the SHA-256 of the checkpoint they came from."""
-    first = load_run(start)
-    try:
-        network.load_state_dict(first.network.state_dict())
-    except RuntimeError as error:
-        raise CutisError(f"{start} holds another network than {type(network).__name__} of this run: {error}") from error
-    return hashlib.sha256((start / "checkpoints" / "best.ckpt").read_bytes()).hexdigest()
 
 
 def training_batches(config: SupervisedConfig, cache: SegmentationCache) -> DataLoader:
@@ -208,25 +181,6 @@ def training_batches(config: SupervisedConfig, cache: SegmentationCache) -> Data
     return loader(SegmentationSet(cache, config.preprocessing, config.augmentation), sampler, config.workers)
 
 
-def _cache(
-    samples: Sequence[Sample], size: int, folder: Path, what: str, say: Callable[[str], None]
-) -> SegmentationCache:
-    def progress(done: int, total: int) -> None:
-        if done == total or done % 1000 == 0:
-            say(f"decoding {what} images: {done} of {total}")
-
-    return open_cache(samples, size, folder, progress)
-
-
-def _thin(samples: Sequence[Sample], most: int | None) -> tuple[Sample, ...]:
-    """At most `most` samples, the same share of every data set, evenly spread over each set's sorted ids."""
-    if most is None or len(samples) <= most:
-        return tuple(samples)
-    kept = np.linspace(0, len(samples) - 1, most).round().astype(int)
-    by_set = sorted(samples, key=lambda sample: sample.dataset)
-    return tuple(by_set[index] for index in kept)
-
-
 def _say_uniform(cache: SegmentationCache, say: Callable[[str], None]) -> None:
     full, empty = uniform(cache)
     named = ", ".join(f"{sample.dataset} {sample.id}" for sample in [*full, *empty][:3])
@@ -237,37 +191,15 @@ def _say_uniform(cache: SegmentationCache, say: Callable[[str], None]) -> None:
         )
 
 
-def _is_first_process() -> bool:
-    """Of all processes on all machines, as Lightning's, torchrun's and SLURM's launchers number them."""
-    names = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
-    return all(os.environ.get(name, "0") == "0" for name in names)
-
-
-def _silent(text: str) -> None:
-    """What processes beside the first say."""
-
-
 def _facts(
     config: SupervisedConfig, parts: dict[str, tuple[Sample, ...]], caches: Sequence[SegmentationCache]
 ) -> dict[str, Any]:
-    packages = ("cutis", "torch", "torchvision", "lightning", "numpy", "opencv-python-headless", "pillow")
     counts = {
         part: {name: sum(s.dataset == name for s in samples) for name in config.datasets}
         for part, samples in parts.items()
     }
     return {
-        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}},
+        "versions": versions(),
         "data": {"training": caches[0].key, "validation": caches[1].key, "counts": counts},
         "parameters": sum(p.numel() for p in build_network(config).parameters()),
     }
-
-
-def _same_data(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
-    """The facts of the run as it was begun; refused if its data were others."""
-    try:
-        before = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise CutisError(f"{folder} holds no run: nothing to resume; leave --resume out") from error
-    if before["data"] != facts["data"]:
-        raise CutisError(f"{folder} was trained on other images than these: resume with the same data, split and size")
-    return before
