@@ -89,3 +89,92 @@ def images() -> NDArray[np.uint8]:
         skin, lesion = rng.uniform(150, 220, 3), rng.uniform(30, 120, 3)
         pictures.append(np.where(inside, lesion, skin) + rng.normal(0, 8, (SIZE, SIZE, 3)))
     return np.clip(pictures, 0, 255).astype(np.uint8)
+
+
+CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
+
+
+@pytest.fixture(scope="session")
+def drawn_classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """84 drawn lesions with masks, symmetries and seven classes; two images a lesion."""
+    from cutis.data.synthetic import write_folder
+
+    folder = tmp_path_factory.mktemp("classes")
+    write_folder(folder, count=84, seed=4, width=64, height=48)
+    lines = ["id,symmetry,label,group"]
+    lines += [f"lesion_{n:03},{n // 2 % 3},{CLASSES[n // 2 % 7]},group_{n // 2}" for n in range(84)]
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+def classifier_config(task: str, masking: str, **network: object) -> dict[str, object]:
+    """A run's configuration as YAML holds it; the split gives every part some of each class."""
+    return {
+        "task": task, "name": f"toy-{task.partition('_')[0]}",
+        "network": {"name": {"symmetry": "symmetry_net"}.get(task, "lesion_net"), "options": network},
+        "preprocessing": {"size": 64, "mean": [0.7, 0.55, 0.5], "std": [0.2, 0.2, 0.2]},
+        "masking": masking, "datasets": {"folder": 1.0},
+        "split": {"fractions": {"train": 0.4, "validation": 0.35, "test": 0.25}, "seed": 8},
+        "epochs": 1, "batch_size": 4, "accumulate": 1, "optimiser": "adam", "learning_rate": 0.001, "momentum": 0.9,
+        "weight_decay": 0.0, "schedule": "constant", "warmup_epochs": 0, "class_weights": 1, "even": 0,
+        "augmentation": None, "precision": "32-true", "patience": 1, "select": "balanced_accuracy", "seed": 1,
+        "workers": 0,
+    }  # fmt: skip
+
+
+def write_classifier_run(folder: Path, config: dict[str, object]) -> Path:
+    """A run as `cutis train` leaves one, with seeded weights and batch statistics that are not trivial."""
+    import json
+
+    import yaml
+
+    from cutis.recipes.classification_config import ClassificationConfig
+    from cutis.recipes.folder import build
+
+    made = ClassificationConfig.model_validate(config)
+    network = build(made.network, made.seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.1)
+                module.running_var.uniform_(0.5, 1.5)
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(made.model_dump(mode="json")), encoding="utf-8")
+    (folder / "run.json").write_text(json.dumps({}), encoding="utf-8")
+    state = {f"networks.network.{name}": value for name, value in network.state_dict().items()}
+    torch.save({"state_dict": state}, folder / "checkpoints" / "best.ckpt")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def symmetry_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    config = classifier_config("symmetry", "lae", backbone="squeezenet1_1", classes=2)
+    return write_classifier_run(tmp_path_factory.mktemp("runs") / "symmetry", config)
+
+
+@pytest.fixture(scope="session")
+def lesion_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    config = classifier_config("lesion_class", "none", backbone="squeezenet1_1", classes=7, activation=True)
+    return write_classifier_run(tmp_path_factory.mktemp("runs") / "lesion", config)
+
+
+@pytest.fixture(scope="session")
+def exported_cascade(
+    tmp_path_factory: pytest.TempPathFactory, symmetry_run: Path, lesion_run: Path, drawn_classes: Path
+) -> Path:
+    """Both networks by `cutis export`: toy-symmetry-*.onnx and toy-lesion-*.onnx; said.txt is what was printed."""
+    import contextlib
+    import io
+
+    from cutis import cli
+
+    folder, said = tmp_path_factory.mktemp("cascade"), io.StringIO()
+    common = ["--output", str(folder), "--data", str(drawn_classes), "--calibration", "12"]
+    files = [str(folder / f"toy-symmetry-{precision}.onnx") for precision in ("fp32", "int8")]
+    with contextlib.redirect_stdout(said):
+        for words in (["export", str(symmetry_run), *common], ["export", str(lesion_run), *common]):
+            more = ["--symmetry-model", *files] if str(lesion_run) in words else []
+            assert cli.app([*words, *more], result_action="return_value") == 0
+    (folder / "said.txt").write_text(said.getvalue(), encoding="utf-8")
+    return folder

@@ -21,8 +21,8 @@ def quantized(tmp_path_factory, exported, images):
     facts = quantize(
         exported,
         path,
-        calibration=images[:24],
-        judging=images[24:],
+        calibration={"image": images[:24]},
+        judging={"image": images[24:]},
         progress=lambda *at: told.append(at),
     )
     return facts, told
@@ -83,12 +83,17 @@ def test_batch_is_free(quantized, images, batch):
 
 def test_only_a_network_in_fp32_can_be_quantised(tmp_path, quantized, images):
     with pytest.raises(CutisError, match="not an fp32 network"):
-        quantize(quantized[0].path, tmp_path / "again.onnx", calibration=images[:2], judging=images[2:4])
+        quantize(
+            quantized[0].path,
+            tmp_path / "again.onnx",
+            calibration={"image": images[:2]},
+            judging={"image": images[2:4]},
+        )
 
 
 def test_images_of_another_size_are_refused(tmp_path, exported, images):
     with pytest.raises(ValueError, match="calibration"):
-        quantize(exported, tmp_path / "x.onnx", calibration=images[:2, :16], judging=images[2:4])
+        quantize(exported, tmp_path / "x.onnx", calibration={"image": images[:2, :16]}, judging={"image": images[2:4]})
 
 
 def test_shuffle_in_blocks_changes_no_answer(tmp_path, exported, images):

@@ -5,9 +5,11 @@ weights (U8S8), as quantise-dequantise pairs: signed activations, the tool's def
 Convolutions are quantised together with the ReLU, addition, concatenation and moves between them, so that the inside
 of the network stays in bytes.
 
-Two choices are made by measuring, not by rule, on images that calibration has not seen: whether the range of each
-activation is the extreme over all images or the mean of the images' extremes, and whether the last convolution stays
-in float. The first always stays in float: on three channels it is faster so, and more exact.
+The choices are made by measuring, not by rule, on images that calibration has not seen: whether the range of each
+activation is the extreme over all images or the mean of the images' extremes, whether the last convolution stays in
+float and, in networks that have them, whether swish and squeeze-excitation (SE-LCN's EfficientNets) do. The first
+convolution always stays in float: on three channels it is faster so, and more exact. What comes after the last
+convolution stays in float too: a classifier's head, its map and its unlikeness.
 """
 
 from __future__ import annotations
@@ -20,14 +22,15 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cutis.errors import CutisError
 from cutis.export import graph
-from cutis.export.parity import Parity, compare_over, open_session, probabilities
+from cutis.export.agreement import compare_classifiers
+from cutis.export.parity import Feeds, compare_over, open_session, probabilities
 from cutis.export.shuffle import shuffle_in_blocks
 from cutis.files import atomic_write
 
@@ -37,30 +40,48 @@ if TYPE_CHECKING:
 
 __all__ = ["CANDIDATES", "Candidate", "Quantized", "Trial", "quantize"]
 
-_OPERATORS = ["Add", "Concat", "Conv", "Relu", "Reshape", "Transpose"]
+_OPERATORS = ["Add", "Clip", "Concat", "Conv", "MaxPool", "Relu", "Reshape", "Transpose"]
+_HEAD = 16  # output channels: a last convolution with more is no head
+_BOUNDS = ("Clip", "Relu")
+_GATES = ["GlobalAveragePool", "HardSigmoid", "HardSwish", "Mul", "Sigmoid"]
 
 
 class Candidate(NamedTuple):
     """One way to quantise. `ranges`: 'extreme' over all images or 'mean' of each image's extremes.
 
-    `float_last`: the last convolution (the head) keeps fp32 weights and input.
+    `float_last`: the last convolution, if it is a head, keeps fp32 weights and input. `float_gates`: so do sigmoids and
+    products. None where the network has no such thing.
     """
 
     ranges: Literal["extreme", "mean"]
-    float_last: bool
+    float_last: bool | None
+    float_gates: bool | None = None
 
     def __str__(self) -> str:
-        return f"{self.ranges} ranges, {'float' if self.float_last else 'int8'} head"
+        choices = {"head": self.float_last, "gates": self.float_gates}
+        said = [f"{'float' if value else 'int8'} {name}" for name, value in choices.items() if value is not None]
+        return ", ".join([f"{self.ranges} ranges", *said])
 
 
 CANDIDATES = tuple(Candidate(ranges, last) for ranges in ("extreme", "mean") for last in (False, True))
+"""For a network that ends in a convolution and has no gates; gates are tried in both ways too."""
+
+
+class Loss(Protocol):
+    """How far INT8 is from fp32: `order`, the lesser the better, and what of it a table says."""
+
+    @property
+    def order(self) -> tuple[float, ...]: ...
+
+    @property
+    def said(self) -> dict[str, str]: ...
 
 
 class Trial(NamedTuple):
     """What one candidate loses against fp32 on the judging images, and the size of its file in bytes."""
 
     candidate: Candidate
-    loss: Parity
+    loss: Loss
     size: int
 
 
@@ -80,51 +101,83 @@ def quantize(
     source: Path,
     path: Path,
     *,
-    calibration: NDArray[np.uint8],
-    judging: NDArray[np.uint8],
+    calibration: Feeds,
+    judging: Feeds,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Quantized:
-    """Quantise `source` (fp32, by `export_onnx`); write to `path` the candidate whose masks differ least from its own.
+    """Quantise `source` (fp32, by `cutis export`); write to `path` the candidate whose answers differ least.
 
-    `calibration`, `judging`: (N, S, S, 3) uint8, preprocessed training images, no image in both. `progress` is told
-    images done and images in all.
+    `calibration`, `judging`: by name of the input; `image` is (N, S, S, 3) uint8, preprocessed training images, no
+    image in both. `progress` is told images done and images in all.
     """
     import onnx
 
-    threshold, size = _contract(source)
-    for name, images in {"calibration": calibration, "judging": judging}.items():
-        if len(images) == 0 or images.shape[1:] != (size, size, 3) or images.dtype != np.uint8:
-            raise ValueError(
-                f"{name} images must be (N >= 1, {size}, {size}, 3) uint8, got {images.shape} {images.dtype}"
-            )
     reference = open_session(source)
+    difference = _judge(source, reference)
+    for name, feeds in {"calibration": calibration, "judging": judging}.items():
+        _check_feeds(reference, name, feeds)
     trials: list[tuple[Trial, bytes]] = []
     with tempfile.TemporaryDirectory() as folder:
         with _quiet():
             prepared = _prepare(onnx.load(source), Path(folder))
             extremes = _extremes(prepared, calibration, Path(folder), progress)
-        for candidate in CANDIDATES:
+        for candidate in _candidates(onnx.load(prepared)):
             with _quiet():
                 made = _quantize(prepared, candidate, extremes)
             finished = _finish(made, onnx.load(source))
-            loss = _loss(finished, reference, judging, threshold)
+            loss = difference(open_session(finished), judging)
             trials.append((Trial(candidate, loss, len(finished)), finished))
-    chosen, content = min(trials, key=lambda pair: (pair[0].loss.pixels, pair[0].loss.mean))
+    chosen, content = min(trials, key=lambda pair: pair[0].loss.order)
     atomic_write(path, content)
+    count = len(calibration["image"])
     return Quantized(
-        path, chosen, tuple(t for t, _ in trials), len(calibration), len(content), hashlib.sha256(content).hexdigest()
+        path, chosen, tuple(t for t, _ in trials), count, len(content), hashlib.sha256(content).hexdigest()
     )
 
 
-def _contract(source: Path) -> tuple[float, int]:
-    """The threshold and the side of the square that a file written by `export_onnx` states."""
-    session = open_session(source)
-    written = session.get_modelmeta().custom_metadata_map
+def _judge(
+    source: Path, reference: onnxruntime.InferenceSession
+) -> Callable[[onnxruntime.InferenceSession, Feeds], Loss]:
+    """How a candidate is judged against the file `source`: by its masks, or by its probabilities of the classes."""
+    written = reference.get_modelmeta().custom_metadata_map
     if written.get("cutis.precision") != "fp32":
         raise CutisError(
             f"{source} is not an fp32 network exported by cutis: quantise the file that `cutis export` wrote"
         )
-    return float(written["cutis.threshold"]), session.get_inputs()[0].shape[1]
+    if written["cutis.task"] != "segmentation":
+        return lambda session, feeds: compare_classifiers(reference, session, feeds)
+    threshold = float(written["cutis.threshold"])
+
+    def masks(session: onnxruntime.InferenceSession, feeds: Feeds) -> Loss:
+        return compare_over(
+            lambda images: probabilities(reference, images),
+            lambda images: probabilities(session, images),
+            feeds["image"],
+            threshold,
+        )
+
+    return masks
+
+
+def _check_feeds(session: onnxruntime.InferenceSession, name: str, feeds: Feeds) -> None:
+    kinds = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32}
+    wanted = {entry.name: (tuple(entry.shape[1:]), kinds[entry.type]) for entry in session.get_inputs()}
+    found = {key: (values.shape[1:], values.dtype) for key, values in feeds.items()}
+    counts = {len(values) for values in feeds.values()}
+    if found != wanted or len(counts) != 1 or 0 in counts:
+        raise ValueError(f"{name} images must be {wanted} after N >= 1, got {found} of {counts}")
+
+
+def _candidates(model: onnx.ModelProto) -> tuple[Candidate, ...]:
+    weights = {entry.name: entry for entry in model.graph.initializer}
+    last = [node for node in model.graph.node if node.op_type == "Conv"][-1]
+    found = list(CANDIDATES)
+    if weights[last.input[1]].dims[0] > _HEAD:  # a classifier's head is linear and stays in float anyway
+        found = [Candidate(ranges, None) for ranges in ("extreme", "mean")]
+    inside = _before_last_convolution(model)
+    if any(node.op_type in _GATES and node.name in inside for node in model.graph.node):
+        found = [candidate._replace(float_gates=gates) for candidate in found for gates in (False, True)]
+    return tuple(found)
 
 
 def _prepare(model: onnx.ModelProto, folder: Path) -> Path:
@@ -140,23 +193,25 @@ def _prepare(model: onnx.ModelProto, folder: Path) -> Path:
 
 
 def _extremes(
-    prepared: Path, calibration: NDArray[np.uint8], folder: Path, progress: Callable[[int, int], None]
+    prepared: Path, calibration: Feeds, folder: Path, progress: Callable[[int, int], None]
 ) -> dict[str, NDArray[np.float32]]:
     """Activation -> (images, 2): its least and greatest value in each image; one pass over the images serves all."""
     from onnxruntime.quantization import CalibrationMethod
     from onnxruntime.quantization.calibrate import create_calibrator
 
     augmented = folder / "augmented.onnx"
-    create_calibrator(prepared, _OPERATORS, str(augmented), CalibrationMethod.MinMax)  # writes the file
+    create_calibrator(prepared, _OPERATORS + _GATES, str(augmented), CalibrationMethod.MinMax)  # writes the file
     session = open_session(augmented)
     outputs = [output.name for output in session.get_outputs()]
     ends = ("_ReduceMin", "_ReduceMax")
     names = [name.removesuffix(ends[0]) for name in outputs if name.endswith(ends[0])]
     found = []
-    for number, image in enumerate(calibration):
-        values = dict(zip(outputs, session.run(None, {"image": image[None]}), strict=True))
+    count = len(calibration["image"])
+    for number in range(count):
+        one = {name: values[number : number + 1] for name, values in calibration.items()}
+        values = dict(zip(outputs, session.run(None, one), strict=True))
         found.append([[values[name + end].item() for end in ends] for name in names])
-        progress(number + 1, len(calibration))
+        progress(number + 1, count)
     return dict(zip(names, np.array(found, np.float32).swapaxes(0, 1), strict=True))
 
 
@@ -176,7 +231,7 @@ def _quantize(prepared: Path, candidate: Candidate, extremes: dict[str, NDArray[
         tensors_range=TensorsData(CalibrationMethod.MinMax, ranges),
         nodes_to_quantize=[],
         nodes_to_exclude=_kept_in_float(prepared, candidate),
-        op_types_to_quantize=_OPERATORS,
+        op_types_to_quantize=_OPERATORS + ([] if candidate.float_gates in (True, None) else _GATES),
         extra_options={},
     )
     quantizer.quantize_model()
@@ -198,16 +253,32 @@ def _range(values: NDArray[np.float32], kind: str) -> tuple[NDArray[np.float32],
 
 
 def _kept_in_float(prepared: Path, candidate: Candidate) -> list[str]:
-    """All nodes up to the first convolution and its ReLU, and the last convolution if the candidate says so."""
+    """All nodes up to the first convolution and its ReLU, all after the last, and that one if the candidate says so."""
     import onnx
 
     model = onnx.load(prepared)
     nodes = list(model.graph.node)
-    names = graph.convolutions(model)
-    first = next(i for i, node in enumerate(nodes) if node.name == names[0])
+    convolutions = graph.convolutions(model)
+    first = next(i for i, node in enumerate(nodes) if node.name == convolutions[0])
     kept = [node.name for node in nodes[: first + 1]]
-    kept += [node.name for node in graph.readers(model)[nodes[first].output[0]] if node.op_type == "Relu"]
-    return kept + (names[-1:] if candidate.float_last else [])
+    kept += [node.name for node in graph.readers(model)[nodes[first].output[0]] if node.op_type in _BOUNDS]
+    inside = _before_last_convolution(model)
+    kept += [node.name for node in nodes if node.name not in inside]
+    return kept + (convolutions[-1:] if candidate.float_last else [])
+
+
+def _before_last_convolution(model: onnx.ModelProto) -> set[str]:
+    """Names of the convolutions, of all that they depend on, and of the ReLUs right after them."""
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    read_by = graph.readers(model)
+    found: set[str] = set()
+    waiting = [node for node in model.graph.node if node.op_type == "Conv"]
+    for node in waiting:  # grows while it is read
+        if node.name not in found:
+            found.add(node.name)
+            waiting += [made_by[name] for name in node.input if name in made_by]
+    after = [reader for node in waiting for name in node.output for reader in read_by[name]]
+    return found | {node.name for node in after if node.op_type in _BOUNDS}
 
 
 def _finish(model: onnx.ModelProto, source: onnx.ModelProto) -> bytes:
@@ -219,18 +290,6 @@ def _finish(model: onnx.ModelProto, source: onnx.ModelProto) -> bytes:
     onnx.helper.set_model_props(model, {**facts, "cutis.precision": "int8"})
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString()
-
-
-def _loss(
-    content: bytes, reference: onnxruntime.InferenceSession, judging: NDArray[np.uint8], threshold: float
-) -> Parity:
-    session = open_session(content)
-    return compare_over(
-        lambda images: probabilities(reference, images),
-        lambda images: probabilities(session, images),
-        judging,
-        threshold,
-    )
 
 
 @contextlib.contextmanager

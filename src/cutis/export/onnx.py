@@ -19,7 +19,7 @@ import copy
 import hashlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,14 +32,25 @@ from torch import Tensor, nn
 
 from cutis.errors import CutisError
 from cutis.export import graph
-from cutis.export.parity import open_session, probabilities
+from cutis.export.parity import Answers, Feeds, answers, open_session
 from cutis.files import atomic_write
 from cutis.imaging.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["TOLERANCE", "Exported", "Weights", "describe", "export_onnx", "torch_probabilities"]
+__all__ = [
+    "TOLERANCE",
+    "Exported",
+    "Form",
+    "Normalise",
+    "Weights",
+    "describe",
+    "export_onnx",
+    "standardised",
+    "torch_probabilities",
+    "write_form",
+]
 
 Weights = Literal["float32", "float16"]
 
@@ -53,13 +64,35 @@ _WANTED_OPSET = 17
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written. `difference`: the largest difference of a probability from torch's, over both batch sizes."""
+    """What was written. `differences`: the largest from torch's answers, by what differs, over both batch sizes."""
 
     path: Path
     opset: int
     size: int
     sha256: str
-    difference: float
+    differences: Mapping[str, float]
+
+    @property
+    def difference(self) -> float:
+        """Of a probability."""
+        return self.differences["probabilities"]
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a file computes, and how that is checked.
+
+    `module`: what is traced, from `inputs` (name -> an example with a batch of 2) to the values named in `outputs`.
+    `truth`: torch's own answers to the same inputs. `differences`: two answers -> the largest difference by what
+    differs; `allowed`: how large each may be.
+    """
+
+    module: nn.Module
+    inputs: dict[str, Tensor]
+    outputs: tuple[str, ...]
+    truth: Callable[[Feeds], Answers]
+    differences: Callable[[Answers, Answers], dict[str, float]]
+    allowed: Mapping[str, float]
 
 
 def export_onnx(
@@ -71,60 +104,66 @@ def export_onnx(
     version: str,
     threshold: float,
     weights: Weights = "float32",
-    task: Literal["segmentation"] = "segmentation",
 ) -> Exported:
-    """Write `network` to `path`; raise a `CutisError` and write nothing if the graph answers differently.
+    """Write a segmenter to `path`; raise a `CutisError` and write nothing if the graph answers differently.
 
     `network` maps normalised (B, 3, S, S) float32 to logits (B, 1, S, S) and is not changed. The file maps `image`,
     (N, S, S, 3) uint8 RGB, to `probability`, (N, 1, S, S) float32; N is free, S is fixed.
     With `weights` in float16 the file is half as large and still computes in float32 (`graph.store_in_half`).
     """
     network = copy.deepcopy(network).cpu().float().eval()
-    model = graph.fold_scale_into_convolutions(_trace(network, preprocessing))
+    size = preprocessing.size
+
+    def truth(feeds: Feeds) -> Answers:
+        return {"probability": torch_probabilities(network, preprocessing, feeds["image"])}
+
+    form = Form(
+        _Deployed(network, preprocessing).eval(),
+        {"image": torch.zeros(2, size, size, 3, dtype=torch.uint8)},
+        ("probability",),
+        truth,
+        lambda found, wanted: {"probabilities": float(np.abs(found["probability"] - wanted["probability"]).max())},
+        {"probabilities": TOLERANCE[weights]},
+    )
+    facts = describe(preprocessing, task="segmentation", name=name, version=version)
+    return write_form(form, path, weights=weights, facts={**facts, "threshold": repr(float(threshold))})
+
+
+def write_form(form: Form, path: Path, *, weights: Weights, facts: Mapping[str, str]) -> Exported:
+    """Trace, simplify, describe with `facts` (without their prefix `cutis.`), check against torch, write."""
+    import onnx
+
+    model = graph.fold_scale_into_convolutions(_trace(form))
     graph.strip(model)
     if weights == "float16":
         graph.store_in_half(model)
-    describe(model, preprocessing, name=name, version=version, precision="fp32", threshold=threshold, task=task)
+    onnx.helper.set_model_props(model, {f"cutis.{key}": value for key, value in facts.items()})
     content, opset = _lowest_valid(model)
-    difference = _check_against_torch(network, preprocessing, content, path, TOLERANCE[weights])
+    differences = _check_against_torch(form, content, path)
     atomic_write(path, content)
-    return Exported(path, opset, len(content), hashlib.sha256(content).hexdigest(), difference)
+    return Exported(path, opset, len(content), hashlib.sha256(content).hexdigest(), differences)
 
 
-def describe(
-    model: onnx.ModelProto,
-    preprocessing: Preprocessing,
-    *,
-    name: str,
-    version: str,
-    precision: Literal["fp32", "int8"],
-    threshold: float,
-    task: Literal["segmentation"],
-) -> None:
-    """Write the `cutis.*` metadata that the analysis reads, format 1, in place of any metadata there was."""
-    import onnx
-
-    facts = {
+def describe(preprocessing: Preprocessing, *, task: str, name: str, version: str) -> dict[str, str]:
+    """The `cutis.*` metadata, format 1, that every fp32 file has; a task adds its own."""
+    return {
         "format": "1",
         "task": task,
         "name": name,
         "version": version,
-        "precision": precision,
+        "precision": "fp32",
         "preprocessing": preprocessing.model_dump_json(),
-        "threshold": repr(float(threshold)),
     }
-    onnx.helper.set_model_props(model, {f"cutis.{key}": value for key, value in facts.items()})
 
 
-class _Deployed(nn.Module):
-    """(N, S, S, 3) uint8 -> (N, 1, S, S) probability: the network with its normalisation before and a sigmoid after."""
+class Normalise(nn.Module):
+    """(N, S, S, 3) uint8 -> (N, 3, S, S) float32, normalised; the form of it that costs nothing in the file."""
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
+    def __init__(self, preprocessing: Preprocessing) -> None:
         super().__init__()
-        self.network = network
         self.size = preprocessing.size
         mean, std = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
         self.register_buffer("mean", (255 * mean).repeat(self.size))
@@ -133,39 +172,54 @@ class _Deployed(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         rows = image.reshape(-1, self.size, 3 * self.size).to(torch.float32) - self.mean
         planes = rows.reshape(-1, self.size, self.size, 3).permute(0, 3, 1, 2)
-        return torch.sigmoid(self.network(planes * self.scale))
+        return planes * self.scale
+
+
+class _Deployed(nn.Module):
+    """(N, S, S, 3) uint8 -> (N, 1, S, S) probability: the network with its normalisation before and a sigmoid after."""
+
+    def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.network, self.normalise = network, Normalise(preprocessing)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return torch.sigmoid(self.network(self.normalise(image)))
+
+
+def standardised(images: NDArray[np.uint8], preprocessing: Preprocessing) -> Tensor:
+    """(N, S, S, 3) uint8 -> (N, 3, S, S) float32, normalised as in training: what the file's own way is checked by."""
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+    mean, std = (torch.tensor(v).reshape(1, 3, 1, 1) for v in (preprocessing.mean, preprocessing.std))
+    return (pixels - mean) / std
 
 
 def torch_probabilities(
     network: nn.Module, preprocessing: Preprocessing, images: NDArray[np.uint8]
 ) -> NDArray[np.float32]:
-    """(N, S, S, 3) uint8 -> (N, 1, S, S): torch's own answer, normalised as in training; what parity is measured to."""
-    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
-    mean, std = (torch.tensor(v).reshape(1, 3, 1, 1) for v in (preprocessing.mean, preprocessing.std))
+    """(N, S, S, 3) uint8 -> (N, 1, S, S): torch's own answer; what parity is measured to."""
     with torch.no_grad():
-        return torch.sigmoid(network((pixels - mean) / std)).numpy()
+        return torch.sigmoid(network(standardised(images, preprocessing))).numpy()
 
 
-def _trace(network: nn.Module, preprocessing: Preprocessing) -> onnx.ModelProto:
-    size = preprocessing.size
-    example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
+def _trace(form: Form) -> onnx.ModelProto:
     batch = torch.export.Dim("batch", min=1, max=4096)
     try:
         with _quiet():
             program = torch.onnx.export(
-                _Deployed(network, preprocessing).eval(),
-                (example,),
+                form.module,
+                tuple(form.inputs.values()),
                 dynamo=True,
                 opset_version=_EXPORTER_OPSET,
-                dynamic_shapes={"image": {0: batch}},
-                input_names=["image"],
-                output_names=["probability"],
+                dynamic_shapes=tuple({0: batch} for _ in form.inputs),
+                input_names=list(form.inputs),
+                output_names=list(form.outputs),
                 external_data=False,
                 verbose=False,
             )
     except torch.onnx.OnnxExporterError as error:
         cause = " ".join(str(error.__cause__ or error).split())[:200]
-        raise CutisError(f"{type(network).__name__} cannot be exported with a free batch size: {cause}") from error
+        named = type(getattr(form.module, "network", form.module)).__name__
+        raise CutisError(f"{named} cannot be exported with a free batch size: {cause}") from error
     assert program is not None
     return program.model_proto
 
@@ -196,34 +250,41 @@ def _lowest_valid(model: onnx.ModelProto) -> tuple[bytes, int]:
     return chosen.SerializeToString(), graph.opset(chosen)
 
 
-def _check_against_torch(
-    network: nn.Module, preprocessing: Preprocessing, content: bytes, path: Path, tolerance: float
-) -> float:
-    """The largest difference of a probability over both batch sizes; over the tolerance it is a `CutisError`."""
+def _check_against_torch(form: Form, content: bytes, path: Path) -> dict[str, float]:
+    """The largest difference of each kind over both batch sizes; over what is allowed it is a `CutisError`."""
     session = open_session(content)
-    differences = []
+    largest: dict[str, float] = {}
     for batch in _BATCHES:
-        images = _probes(batch, preprocessing.size)
-        expected = torch_probabilities(network, preprocessing, images)
+        feeds = _probes(batch, form.inputs)
+        expected = form.truth(feeds)
         try:
-            found = probabilities(session, images)
-            difference = float(np.abs(found - expected).max())
+            found = answers(session, feeds)
+            differences = form.differences(found, expected)
         except Exception as error:  # onnxruntime's exceptions share no base class; shapes that do not meet: ValueError
             cause = " ".join(str(error).split())[:200]
             raise CutisError(
                 f"{path.name} not written: the graph does not run with a batch of {batch}: {cause}"
             ) from error
-        if found.shape != expected.shape or not difference <= tolerance:  # also when it is not a number
-            raise CutisError(
-                f"{path.name} not written: with a batch of {batch} its probabilities differ from torch's by "
-                f"{difference:.2g} (allowed {tolerance:g}): some layer was exported wrong"
-            )
-        differences.append(difference)
-    return max(differences)
+        shapes = all(found[name].shape == expected[name].shape for name in form.outputs)
+        for what, difference in differences.items():
+            if not shapes or not difference <= form.allowed[what]:  # also when it is not a number
+                raise CutisError(
+                    f"{path.name} not written: with a batch of {batch} its {what} differ from torch's by "
+                    f"{difference:.2g} (allowed {form.allowed[what]:g}): some layer was exported wrong"
+                )
+            largest[what] = max(difference, largest.get(what, 0.0))
+    return largest
 
 
-def _probes(batch: int, size: int) -> NDArray[np.uint8]:
-    """(batch, size, size, 3) uint8: noise, and black bars as a letterbox leaves them."""
-    images = np.random.default_rng(batch).integers(0, 256, (batch, size, size, 3), dtype=np.uint8)
-    images[-1, : size // 8] = 0
-    return images
+def _probes(batch: int, inputs: Mapping[str, Tensor]) -> dict[str, NDArray]:
+    """uint8 images: noise, and black bars as a letterbox leaves them; for other inputs, values in [0, 1]."""
+    rng = np.random.default_rng(batch)
+    feeds: dict[str, NDArray] = {}
+    for name, example in inputs.items():
+        shape = (batch, *example.shape[1:])
+        if example.dtype == torch.uint8:
+            feeds[name] = rng.integers(0, 256, shape, dtype=np.uint8)
+            feeds[name][-1, : shape[1] // 8] = 0
+        else:
+            feeds[name] = rng.random(shape, dtype=np.float32)
+    return feeds

@@ -5,7 +5,7 @@ Sessions here are plain onnxruntime on one thread, without the analysis around t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,9 +17,23 @@ if TYPE_CHECKING:
     import onnxruntime
     from rich.table import Table
 
-__all__ = ["Parity", "compare", "compare_over", "open_session", "parity_table", "probabilities"]
+__all__ = [
+    "Answers",
+    "Feeds",
+    "Parity",
+    "answers",
+    "compare",
+    "compare_over",
+    "open_session",
+    "parity_table",
+    "probabilities",
+]
 
 _BATCH = 8
+Feeds = Mapping[str, NDArray]
+"""Input name -> (N, ...): one row an image."""
+Answers = Mapping[str, NDArray]
+"""Output name -> (N, ...)."""
 Answer = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
@@ -39,6 +53,16 @@ class Parity:
     dice: float
     worst_dice: float
 
+    @property
+    def order(self) -> tuple[float, ...]:
+        """What makes one way of quantising better than another: the lesser."""
+        return self.pixels, self.mean
+
+    @property
+    def said(self) -> dict[str, str]:
+        """The same for a table."""
+        return {"pixels differ": f"{self.pixels:.4%}", "mean |dp|": f"{self.mean:.2g}"}
+
 
 def open_session(model: bytes | Path) -> onnxruntime.InferenceSession:
     """One thread, the CPU, onnxruntime's own optimisations; no messages, errors are exceptions."""
@@ -49,6 +73,12 @@ def open_session(model: bytes | Path) -> onnxruntime.InferenceSession:
     options.log_severity_level = 4
     source = model if isinstance(model, bytes) else str(model)
     return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def answers(session: onnxruntime.InferenceSession, feeds: Feeds) -> Answers:
+    """All outputs by name, of all rows in one batch."""
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, dict(feeds)), strict=True))
 
 
 def probabilities(session: onnxruntime.InferenceSession, images: NDArray[np.uint8]) -> NDArray[np.float32]:

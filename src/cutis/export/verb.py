@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +25,28 @@ if TYPE_CHECKING:
     from cutis.export.onnx import Weights
     from cutis.recipes.run import Run
 
-__all__ = ["choose", "export_run"]
+__all__ = ["JUDGING", "choose", "export", "export_run", "progress", "show_choice"]
 
 JUDGING = 128
 _DRAWN = 12
+
+
+def export(folder: Path, output: Path, *, symmetry: Sequence[Path], **options: Any) -> int:
+    """Export the run in `folder`, whatever its task; `options` are those of `export_run`."""
+    from cutis.recipes.folder import task_of
+
+    task = task_of(folder)
+    if options["calibration"] < 1:
+        raise CutisError(
+            f"--calibration is {options['calibration']}: give the number of images to calibrate on, 512 for example"
+        )
+    if task == "segmentation":
+        if symmetry:
+            raise CutisError(f"{folder} is the run of a segmenter: leave --symmetry-model out")
+        return export_run(folder, output, **options)
+    from cutis.export.classifier_verb import export_classifier_run
+
+    return export_classifier_run(folder, output, symmetry=symmetry, **options)
 
 
 def export_run(
@@ -52,8 +70,6 @@ def export_run(
     from cutis.export.onnx import export_onnx
     from cutis.recipes.run import load_run
 
-    if calibration < 1:
-        raise CutisError(f"--calibration is {calibration}: give the number of images to calibrate on, 512 for example")
     console = Console(soft_wrap=True)
     run = load_run(folder)
     parts = _parts(run, data) if data else None  # a wrong folder is said before minutes of work
@@ -72,7 +88,9 @@ def export_run(
     judging = _load(choose(parts["validation"], JUDGING, seed), run.preprocessing, "judging")
     images = _load(choose(parts["train"], calibration, seed), run.preprocessing, "calibration")
     int8 = output / f"{name}-int8.onnx"
-    _show_choice(console, _quantize(fp32, int8, images, judging))
+    made = _quantize(fp32, int8, images, judging)
+    show_choice(console, made)
+    console.print(f"{made.path}: {_megabytes(made.size)}, SHA-256 {made.sha256}")
     console.print(_parity(run, fp32, int8, judging))
     return 0
 
@@ -104,7 +122,7 @@ def _parts(run: Run, data: Path) -> dict[str, tuple[Sample, ...]]:
 
 def _load(samples: Sequence[Sample], preprocessing: Preprocessing, what: str) -> NDArray[np.uint8]:
     """(N, S, S, 3) uint8: as the network sees them."""
-    with _progress() as tell:
+    with progress() as tell:
         squares = []
         for sample in samples:
             squares.append(preprocessing.apply(read_image(sample.image).pixels).square)
@@ -121,24 +139,23 @@ def _drawn(preprocessing: Preprocessing) -> NDArray[np.uint8]:
 def _quantize(fp32: Path, int8: Path, images: NDArray[np.uint8], judging: NDArray[np.uint8]) -> Quantized:
     from cutis.export.int8 import quantize
 
-    with _progress() as tell:
+    with progress() as tell:
         return quantize(
-            fp32, int8, calibration=images, judging=judging,
+            fp32, int8, calibration={"image": images}, judging={"image": judging},
             progress=lambda done, total: tell("calibrating", done, total),
         )  # fmt: skip
 
 
-def _show_choice(console: Console, made: Quantized) -> None:
-    from rich.table import Table
+def show_choice(console: Console, made: Quantized) -> None:
+    """The table of the ways to quantise that were tried."""
+    from rich.table import Column, Table
 
-    table = Table("INT8", "pixels differ", "mean |dp|", "size", caption=f"calibrated on {made.calibrated_on} images")
+    told = list(made.chosen.loss.said)
+    table = Table(Column("INT8", no_wrap=True), *told, "size", caption=f"calibrated on {made.calibrated_on} images")
     for trial in made.trials:
         mark = " (written)" if trial is made.chosen else ""
-        table.add_row(
-            f"{trial.candidate}{mark}", f"{trial.loss.pixels:.4%}", f"{trial.loss.mean:.2g}", _megabytes(trial.size)
-        )
+        table.add_row(f"{trial.candidate}{mark}", *trial.loss.said.values(), _megabytes(trial.size))
     console.print(table)
-    console.print(f"{made.path}: {_megabytes(made.size)}, SHA-256 {made.sha256}")
 
 
 def _parity(run: Run, fp32: Path, int8: Path | None, images: NDArray[np.uint8]) -> Table:
@@ -165,7 +182,7 @@ def _megabytes(size: int) -> str:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
+def progress() -> Iterator[Callable[[str, int, int], None]]:
     """A bar on stderr that follows (what, done, total)."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
