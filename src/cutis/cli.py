@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
 from cutis import __version__
-from cutis.errors import CutisError
+from cutis.errors import CutisError, missing
 
 __all__ = ["app", "main"]
 
@@ -29,23 +30,33 @@ def analyze(
     *,
     output: Path,
     model: str | None = None,
+    symmetry_model: str | None = None,
+    class_model: str | None = None,
+    no_cascade: Annotated[bool, Parameter(negative="")] = False,
     hair_removal: Annotated[bool, Parameter(negative="")] = False,
     mm_per_pixel: float | None = None,
     resume: Annotated[bool, Parameter(negative="")] = False,
     workers: int | None = None,
 ) -> int:
-    """Find the lesion in each image, measure it, and write masks, overlays, records and a report.
+    """Find the lesion in each image, measure it, tell its symmetry and likely class, and write masks, overlays, maps,
+    records and a report.
 
     Parameters
     ----------
     images
         Images (JPEG, PNG, BMP, TIFF, WebP) and folders of images.
     output
-        Folder for results.jsonl (a line an image), masks/, overlays/ and report.html.
+        Folder for results.jsonl (a line an image), masks/, overlays/, maps/ and report.html.
     model
-        Name of a bundled model, or an ONNX file that cutis exported.
+        The network that finds the lesion: name of a bundled model, or an ONNX file that cutis exported.
+    symmetry_model
+        The network that tells symmetry, likewise. Default: the bundled one, where there is one.
+    class_model
+        The network that tells the class, likewise; it goes with the symmetry network it was trained with.
+    no_cascade
+        Tell neither symmetry nor class.
     hair_removal
-        Take hair out of the picture before the network sees it.
+        Take hair out of the picture before the lesion is looked for.
     mm_per_pixel
         Scale of the full-size pictures; else the file's own scale, where it has one.
     resume
@@ -55,9 +66,11 @@ def analyze(
     """
     from cutis.analysis import console
     from cutis.analysis.batch import Options
+    from cutis.analysis.cascade import choose_cascade
 
-    options = Options(hair_removal=hair_removal, mm_per_pixel=mm_per_pixel, workers=workers)
-    return console.run(images, output, model=model, options=options, resume=resume)
+    cascade = choose_cascade(symmetry_model, class_model, not no_cascade)
+    options = Options(cascade=cascade, hair_removal=hair_removal, mm_per_pixel=mm_per_pixel, workers=workers)
+    return console.run(images, output, model=model, options=options, resume=resume, cascade_wanted=not no_cascade)
 
 
 @app.command
@@ -546,6 +559,7 @@ _TRAINING = frozenset(
 
 def main() -> None:
     """Run the command line; a user's mistake, and a part that is not installed, is one line and exit code 2."""
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # a damaged file has a line of its own
     try:
         code = app(result_action="return_value")
     except CutisError as error:
@@ -556,7 +570,7 @@ def main() -> None:
         if package not in _TRAINING:
             raise
         verb = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
-        print(f"cutis {verb} needs {package}: pip install 'cutis[train]'", file=sys.stderr)
+        print(missing(f"cutis {verb} needs", package), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("cutis: stopped", file=sys.stderr)

@@ -15,13 +15,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from itertools import groupby
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from cutis.errors import CutisError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cutis.analysis.classifier import LesionClassifier
+    from cutis.analysis.runtime import Segmenter
 
 __all__ = ["Check", "advise", "examine", "probe", "report", "works"]
 
@@ -88,10 +94,11 @@ def examine() -> Iterator[Check]:
     for size, distributions in _requirements().items():
         packages = list(_packages(size, distributions))
         yield from packages
-        if size == SMALL:
-            yield from (
-                _models() if works(packages) else [Check("bundled models", "all", "broken", "need the packages above")]
-            )
+        if size == SMALL and works(packages):
+            yield from _models()
+            yield from _classifiers()
+        elif size == SMALL:
+            yield Check("bundled models", "all", "broken", "need the packages above")
         if any(check.name == "torch" and check.status == "ok" for check in packages):
             yield _gpu()
 
@@ -216,8 +223,6 @@ def _version(distribution: str) -> str:
 
 def _models() -> Iterator[Check]:
     """Each bundled model opened (which checks its SHA-256) and run once on a grey square."""
-    import numpy as np
-
     from cutis.analysis import runtime
 
     group, advice = "bundled models", "install cutis again"
@@ -228,20 +233,53 @@ def _models() -> Iterator[Check]:
         return
     if runtime.DEFAULT_MODEL not in names:
         yield Check(group, runtime.DEFAULT_MODEL, "absent", "this installation came without its weights", advice)
-    for name in names:
-        try:
-            model = runtime.load_model(name)
-            size = model.preprocessing.size
-            started = time.perf_counter()
-            answer = model.probability(np.full((size, size, 3), 128, np.uint8))
-        except Exception as error:  # whatever stops a model on this machine is what was asked for
-            yield Check(group, name, "broken", " ".join(str(error).split()), advice)
-            continue
-        taken = f"version {model.info.version}, answered in {1000 * (time.perf_counter() - started):.0f} ms"
-        good = answer.shape == (1, size, size) and bool(np.isfinite(answer).all())
-        yield Check(
-            group, name, "ok" if good else "broken", taken if good else "gives no probabilities", "" if good else advice
-        )
+    yield from (_tried(name, runtime.load_model, _probabilities) for name in names)
+
+
+def _classifiers() -> Iterator[Check]:
+    """The same of the networks for symmetry and class, where some come with cutis."""
+    from cutis.analysis import classifier
+
+    try:
+        symmetry, lesion = classifier.list_classifiers("symmetry"), classifier.list_classifiers("lesion_class")
+    except CutisError:  # `_models` has said so
+        return
+    for name in symmetry:
+        yield _tried(name, classifier.load_symmetry, lambda model, square: model.answer(square).logits)
+    for name in lesion:
+        yield _tried(name, classifier.load_lesion, _class_logits)
+
+
+def _tried(name: str, load: Callable[[str], Any], answer: Callable[[Any, NDArray], NDArray]) -> Check:
+    """One model opened and asked about a grey square; `answer` gives its numbers."""
+    import numpy as np
+
+    group, advice = "bundled models", "install cutis again"
+    try:
+        model = load(name)
+        size = model.preprocessing.size
+        started = time.perf_counter()
+        good = bool(np.isfinite(answer(model, np.full((size, size, 3), 128, np.uint8))).all())
+    except Exception as error:  # whatever stops a model on this machine is what was asked for
+        return Check(group, name, "broken", " ".join(str(error).split()), advice)
+    if not good:
+        return Check(group, name, "broken", "gives no probabilities", advice)
+    taken = f"version {model.info.version}, answered in {1000 * (time.perf_counter() - started):.0f} ms"
+    return Check(group, name, "ok", taken)
+
+
+def _probabilities(model: Segmenter, square: NDArray) -> NDArray:
+    found = model.probability(square)
+    if found.shape != (1, *square.shape[:2]):
+        raise ValueError(f"gives {found.shape}")
+    return found
+
+
+def _class_logits(model: LesionClassifier, square: NDArray) -> NDArray:
+    import numpy as np
+
+    size = model.symmetry_map_size
+    return model.answer(square, np.zeros(size, np.float32) if size else None).logits
 
 
 def _gpu() -> Check:

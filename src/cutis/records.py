@@ -59,20 +59,26 @@ class Lesion(Record):
 
 
 class Symmetry(Record):
-    """Answer of the symmetry network; filled by the SE-LCN cascade."""
+    """Answer of the symmetry network of the SE-LCN cascade: of two classes, or of three by the number of axes."""
 
-    label: Literal["asymmetric", "symmetric"]
-    probability: float = Field(ge=0, le=1)
-    activation_map: str | None = None
+    label: Literal["asymmetric", "symmetric", "one_axis", "two_axes"]
+    probability: float = Field(ge=0, le=1, description="of the label, calibrated")
+    probabilities: dict[str, float] = Field(default_factory=dict, description="of each class; they add up to 1")
+    threshold: float | None = Field(None, description="two classes: P(symmetric) from which the label is 'symmetric'")
+    activation_map: str | None = Field(None, description="grey picture of where it looked, black 0 to white 1")
 
 
 class Diagnosis(Record):
-    """Answer of the lesion network: seven classes, calibrated, or 'not sure'; filled by the SE-LCN cascade."""
+    """Answer of the lesion network of the SE-LCN cascade: a class, or 'not sure' with the reasons. No diagnosis."""
 
     label: str | None = Field(description="None means not sure")
-    probabilities: dict[str, float]
-    prediction_set: list[str]
-    activation_map: str | None = None
+    probabilities: dict[str, float] = Field(description="of each class, calibrated; they add up to 1")
+    prediction_set: list[str] = Field(description="classes that fit, likeliest first")
+    coverage: float | None = Field(None, description="share of lesions whose class is in its set, as it was fitted")
+    unlikeness: float | None = Field(None, description="distance from the training images; about 1 for those")
+    unlikeness_limit: float | None = Field(None, description="beyond it the answer is 'not sure'")
+    reasons: list[str] = Field(default_factory=list, description="why not sure, in plain words")
+    activation_map: str | None = Field(None, description="grey picture of where it looked, black 0 to white 1")
 
 
 class Quality(Record):
@@ -108,6 +114,8 @@ class Analysis(Record):
     symmetry: Symmetry | None = None
     diagnosis: Diagnosis | None = None
     quality: Quality | None = None
-    model: ModelInfo | None = None
+    model: ModelInfo | None = Field(None, description="finds the lesion")
+    symmetry_model: ModelInfo | None = Field(None, description="fills `symmetry` where a lesion is found")
+    class_model: ModelInfo | None = Field(None, description="fills `diagnosis` where a lesion is found")
     times_ms: dict[str, float] = Field(default_factory=dict)
     cutis: str = Field(description="version of cutis that wrote this record")

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from cutis.analysis.cascade import Cascade, load_cascade
 from cutis.analysis.runtime import Segmenter, load_model
 from cutis.data.synthetic import SyntheticLesion, draw_lesion, draw_skin
 
@@ -38,6 +39,28 @@ def toy_path(write_model: Callable[..., Path], tmp_path_factory: pytest.TempPath
 @pytest.fixture(scope="session")
 def toy(toy_path: Path) -> Segmenter:
     return load_model(toy_path)
+
+
+@pytest.fixture(scope="session")
+def write_symmetry() -> Callable[..., Path]:
+    """Writes the toy symmetry network, changed at will."""
+    pytest.importorskip("onnx")
+    return _toy().write_symmetry
+
+
+@pytest.fixture(scope="session")
+def write_lesion() -> Callable[..., Path]:
+    """Writes the toy lesion network, changed at will."""
+    pytest.importorskip("onnx")
+    return _toy().write_lesion
+
+
+@pytest.fixture(scope="session")
+def cascade(
+    write_symmetry: Callable[..., Path], write_lesion: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Cascade:
+    folder = tmp_path_factory.mktemp("cascade")
+    return load_cascade(write_symmetry(folder / "symmetry.onnx"), write_lesion(folder / "lesion.onnx"))
 
 
 @pytest.fixture(scope="session")

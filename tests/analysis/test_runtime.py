@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cutis.analysis import runtime
+from cutis.analysis import model_file
 from cutis.analysis.runtime import Segmenter, list_models, load_model
 from cutis.errors import CutisError
 
@@ -91,7 +91,7 @@ def test_an_altered_bundled_model_is_refused(toy_path: Path, tmp_path: Path, mon
     (weights / "t.onnx").write_bytes(content)
     entry = {"file": "t.onnx", "sha256": hashlib.sha256(content).hexdigest(), "version": "1"}
     (weights / "models.json").write_text(json.dumps({"tiny": entry}))
-    monkeypatch.setattr(runtime.resources, "files", lambda package: tmp_path)
+    monkeypatch.setattr(model_file.resources, "files", lambda package: tmp_path)
     assert list_models() == ["tiny"]
     assert load_model("tiny").info.name == "toy"
     (weights / "t.onnx").write_bytes(content.replace(b"cutis.name", b"cutis.nAme"))

@@ -1,4 +1,4 @@
-"""Many images to one output folder: results.jsonl, masks/, overlays/, report.html.
+"""Many images to one output folder: results.jsonl, masks/, overlays/, maps/, report.html.
 
 Threads, one image each, share one resident network: decoding, onnxruntime and OpenCV all run outside Python's lock,
 and a process each would cost 100 MB each. What is in hand is bounded, so memory does not grow with the folder; what
@@ -23,10 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cutis import __version__
+from cutis.analysis.cascade import Cascade
 from cutis.analysis.names import key, targets, unused
-from cutis.analysis.overlay import draw_outline, encode_jpeg, encode_png, shrink
-from cutis.analysis.pipeline import Outcome, analyze_image
-from cutis.analysis.report import Report
+from cutis.analysis.overlay import draw_map, draw_outline, encode_jpeg, encode_png, shrink
+from cutis.analysis.pipeline import NO_CASCADE, Outcome, analyze_image
+from cutis.analysis.report import Pictures, Report
 from cutis.analysis.results import Results, same_settings
 from cutis.analysis.runtime import Segmenter
 from cutis.errors import CutisError
@@ -40,12 +41,16 @@ __all__ = ["Options", "StoppedError", "analyze_files", "analyze_to_folder", "cor
 MAX_WORKERS = 16  # measured on 1024x768 photos with the bundled model: 2 workers 167 MB, 16 workers 310 MB
 WINDOW = 4  # images in hand a worker: enough that one slow photo does not make the others wait
 THUMBNAIL_SIDE = 480
+MAP_THUMBNAIL_SIDE = 320
+FOLDERS = ("masks", "overlays", "maps")
 
 
 @dataclass(frozen=True)
 class Options:
-    """How every image of a run is analysed. `mm_per_pixel` is the scale of the full-size picture, where it is known."""
+    """How every image of a run is analysed. `mm_per_pixel` is the scale of the full-size picture, where it is known;
+    `cascade` holds the symmetry and lesion networks to ask."""
 
+    cascade: Cascade = NO_CASCADE
     hair_removal: bool = False
     mm_per_pixel: float | None = None
     workers: int | None = None
@@ -71,7 +76,7 @@ class _Job(NamedTuple):
 
 class _Done(NamedTuple):
     analysis: Analysis
-    thumbnail: bytes | None
+    pictures: Pictures
 
 
 def cores() -> int:
@@ -108,8 +113,7 @@ def analyze_to_folder(
     found = [(path, relative) for path, relative in find_images(inputs) if not _inside(path, output)]
     if not found:
         raise CutisError(f"every image named lies in the output folder {shown(output)}: choose another --output")
-    settings = {"model": model.info.sha256, "hair_removal": options.hair_removal, "mm_per_pixel": options.mm_per_pixel}
-    _prepare(output, settings, resume)
+    _prepare(output, _settings(model, options), resume)
     names = [shown(path) for path, _ in found]
     try:
         with Results(output, names, resume=resume) as results, Report(output / "report.html", len(found)) as report:
@@ -126,10 +130,22 @@ def analyze_to_folder(
 
             for finished in _in_order(one, jobs, options.workers):
                 results.add(finished.analysis)
-                report.add(finished.analysis, finished.thumbnail)
+                report.add(finished.analysis, finished.pictures)
                 yield finished.analysis
     except OSError as error:
         raise _stopped(output, error) from error
+
+
+def _settings(model: Segmenter, options: Options) -> dict[str, object]:
+    """What makes the results of one run comparable."""
+    symmetry, lesion = options.cascade.symmetry_info, options.cascade.class_info
+    return {
+        "model": model.info.sha256,
+        "symmetry_model": symmetry.sha256 if symmetry else None,
+        "class_model": lesion.sha256 if lesion else None,
+        "hair_removal": options.hair_removal,
+        "mm_per_pixel": options.mm_per_pixel,
+    }
 
 
 def _jobs(found: Sequence[tuple[Path, Path]], names: Sequence[str], kept: dict[str, Analysis]) -> list[_Job]:
@@ -144,14 +160,14 @@ def _jobs(found: Sequence[tuple[Path, Path]], names: Sequence[str], kept: dict[s
 
 
 def _inside(path: Path, output: Path) -> bool:
-    """Masks and overlays of an earlier run are not photos."""
+    """Masks, overlays and maps of an earlier run are not photos."""
     absolute, folder = path.resolve(), output.resolve()
-    return any(absolute.is_relative_to(folder / name) for name in ("masks", "overlays"))
+    return any(absolute.is_relative_to(folder / name) for name in FOLDERS)
 
 
 def _prepare(output: Path, settings: dict[str, object], resume: bool) -> None:
     try:
-        for name in ("masks", "overlays"):
+        for name in FOLDERS:
             (output / name).mkdir(parents=True, exist_ok=True)
         same_settings(output, settings, resume=resume)
     except OSError as error:
@@ -162,7 +178,12 @@ def _prepare(output: Path, settings: dict[str, object], resume: bool) -> None:
 def _analyzed(path: Path, name: str, model: Segmenter, options: Options) -> Outcome | Analysis:
     try:
         return analyze_image(
-            path, model, name=name, hair_removal=options.hair_removal, mm_per_pixel=options.mm_per_pixel
+            path,
+            model,
+            name=name,
+            cascade=options.cascade,
+            hair_removal=options.hair_removal,
+            mm_per_pixel=options.mm_per_pixel,
         )
     except CutisError as error:
         return _failed(name, str(error), model)
@@ -177,39 +198,72 @@ def _failed(name: str, error: str, model: Segmenter) -> Analysis:
 
 
 def _written(job: _Job, output: Path, model: Segmenter, options: Options) -> _Done:
-    """Analyse one image and write its mask and overlay."""
+    """Analyse one image and write its mask, overlay and maps."""
     outcome = _analyzed(job.path, job.name, model, options)
     if isinstance(outcome, Analysis):
-        return _Done(outcome, None)
+        return _Done(outcome, Pictures())
     start = time.perf_counter()
     drawn = draw_outline(outcome.picture, outcome.mask)
+    analysis = _with_paths(outcome.analysis, job.target)
     try:
         write_mask(output / "masks" / job.target, outcome.mask)
         atomic_write(output / "overlays" / job.target, encode_png(drawn))
+        for name, activation in zip(_map_paths(analysis), (outcome.symmetry_map, outcome.class_map), strict=True):
+            if name is not None and activation is not None:
+                atomic_write(output / name, encode_png(activation))
     except (CutisError, OSError) as error:
         cause = error if isinstance(error, OSError) else error.__cause__
         if not isinstance(cause, OSError) or cause.errno in (errno.ENAMETOOLONG, errno.EINVAL):
-            return _Done(_failed(job.name, f"{job.name}: its mask cannot be written ({error}): rename it", model), None)
+            failed = _failed(job.name, f"{job.name}: its mask cannot be written ({error}): rename it", model)
+            return _Done(failed, Pictures())
         raise _stopped(output, cause) from error
-    thumbnail = _thumbnail(drawn)
-    lesion = outcome.analysis.lesion
-    if lesion:
-        lesion = lesion.model_copy(update={"mask": f"masks/{job.target}", "overlay": f"overlays/{job.target}"})
-    times = {**outcome.analysis.times_ms, "write": round((time.perf_counter() - start) * 1000, 3)}
-    return _Done(outcome.analysis.model_copy(update={"lesion": lesion, "times_ms": times}), thumbnail)
+    pictures = _pictures(drawn, outcome.symmetry_map, outcome.class_map)
+    times = {**analysis.times_ms, "write": round((time.perf_counter() - start) * 1000, 3)}
+    return _Done(analysis.model_copy(update={"times_ms": times}), pictures)
+
+
+def _with_paths(analysis: Analysis, target: PurePosixPath) -> Analysis:
+    """The record with the names of the files written for it."""
+    changed: dict[str, object] = {}
+    if analysis.lesion:
+        files = {"mask": f"masks/{target}", "overlay": f"overlays/{target}"}
+        changed["lesion"] = analysis.lesion.model_copy(update=files)
+    for field, ending in (("symmetry", "symmetry"), ("diagnosis", "class")):
+        if answer := getattr(analysis, field):
+            name = f"maps/{target.with_name(f'{target.stem}-{ending}.png')}"
+            changed[field] = answer.model_copy(update={"activation_map": name})
+    return analysis.model_copy(update=changed)
+
+
+def _map_paths(analysis: Analysis) -> tuple[str | None, str | None]:
+    symmetry, diagnosis = analysis.symmetry, analysis.diagnosis
+    return symmetry.activation_map if symmetry else None, diagnosis.activation_map if diagnosis else None
 
 
 def _again(kept: Analysis, job: _Job, output: Path) -> _Done:
-    """What an earlier run finished, with its picture for the report."""
+    """What an earlier run finished, with its pictures for the report; the report says which the user took away."""
     name = kept.lesion.overlay if kept.lesion and kept.lesion.overlay else f"overlays/{job.target}"
+    drawn = _still_there(output / name)
+    if drawn is None:
+        return _Done(kept, Pictures())
+    maps = [_still_there(output / path) if path else None for path in _map_paths(kept)]
+    return _Done(kept, _pictures(drawn, *(None if found is None else found[..., 0] for found in maps)))
+
+
+def _still_there(path: Path) -> NDArray[np.uint8] | None:
     try:
-        return _Done(kept, _thumbnail(read_image(output / name).pixels))
+        return read_image(path).pixels
     except CutisError:
-        return _Done(kept, None)  # the user took the overlay away: the report says so
+        return None
 
 
-def _thumbnail(drawn: NDArray[np.uint8]) -> bytes:
-    return encode_jpeg(shrink(drawn, THUMBNAIL_SIDE), 78)
+def _pictures(
+    drawn: NDArray[np.uint8], symmetry_map: NDArray[np.uint8] | None, class_map: NDArray[np.uint8] | None
+) -> Pictures:
+    """Small JPEGs for the report: the outlined picture, and the maps over it."""
+    small = shrink(drawn, MAP_THUMBNAIL_SIDE)
+    over = [None if laid is None else encode_jpeg(draw_map(small, laid), 78) for laid in (symmetry_map, class_map)]
+    return Pictures(encode_jpeg(shrink(drawn, THUMBNAIL_SIDE), 78), *over)
 
 
 def _stopped(output: Path, error: OSError) -> StoppedError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import overload
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cutis.analysis.batch import Options, analyze_files, analyze_to_folder
+from cutis.analysis.cascade import choose_cascade
 from cutis.analysis.pipeline import analyze_image
 from cutis.analysis.runtime import Segmenter, load_model
 from cutis.imaging.formats import shown
@@ -27,6 +29,9 @@ def analyze(
     source: Sequence[str | os.PathLike[str]],
     *,
     model: str | os.PathLike[str] | Segmenter | None = None,
+    symmetry_model: str | os.PathLike[str] | None = None,
+    class_model: str | os.PathLike[str] | None = None,
+    cascade: bool = True,
     hair_removal: bool = False,
     mm_per_pixel: float | None = None,
     output: str | os.PathLike[str] | None = None,
@@ -39,6 +44,9 @@ def analyze(
     source: One,
     *,
     model: str | os.PathLike[str] | Segmenter | None = None,
+    symmetry_model: str | os.PathLike[str] | None = None,
+    class_model: str | os.PathLike[str] | None = None,
+    cascade: bool = True,
     hair_removal: bool = False,
     mm_per_pixel: float | None = None,
     output: str | os.PathLike[str] | None = None,
@@ -50,6 +58,9 @@ def analyze(
     source: One | Sequence[str | os.PathLike[str]],
     *,
     model: str | os.PathLike[str] | Segmenter | None = None,
+    symmetry_model: str | os.PathLike[str] | None = None,
+    class_model: str | os.PathLike[str] | None = None,
+    cascade: bool = True,
     hair_removal: bool = False,
     mm_per_pixel: float | None = None,
     output: str | os.PathLike[str] | None = None,
@@ -62,6 +73,9 @@ def analyze(
     file is an `Analysis` with status 'failed'. With `output` (paths only), results.jsonl, masks, overlays and
     report.html are written there as `cutis analyze` does. `mm_per_pixel` is the scale of the full-size picture.
 
+    Where a lesion is found, the symmetry and the class network answer too: those that come with cutis, where they do,
+    or `symmetry_model` and `class_model`, exported files; none with `cascade=False`.
+
     Research use only, never a diagnosis.
 
     >>> from cutis.data.synthetic import draw_lesion
@@ -71,21 +85,20 @@ def analyze(
     ('lesion', True)
     """
     network = model if isinstance(model, Segmenter) else load_model(model)
-    options = Options(hair_removal=hair_removal, mm_per_pixel=mm_per_pixel, workers=workers)
+    networks = choose_cascade(symmetry_model, class_model, cascade)
+    options = Options(cascade=networks, hair_removal=hair_removal, mm_per_pixel=mm_per_pixel, workers=workers)
     if output is not None:
         if isinstance(source, (bytes, np.ndarray)):
             raise TypeError("output= needs a path as source: pixels and bytes have no name to call their mask by")
         paths = _paths(source)
         records = list(analyze_to_folder(paths, Path(output), network, options, resume=False))
         return records[0] if _is_one(source) else records
+    one = partial(analyze_image, model=network, cascade=networks, hair_removal=hair_removal, mm_per_pixel=mm_per_pixel)
     if isinstance(source, (bytes, np.ndarray)):
-        name = "bytes" if isinstance(source, bytes) else "array"
-        return analyze_image(source, network, name=name, hair_removal=hair_removal, mm_per_pixel=mm_per_pixel).analysis
+        return one(source, name="bytes" if isinstance(source, bytes) else "array").analysis
     if _is_one(source):
         path = _paths(source)[0]
-        return analyze_image(
-            path, network, name=shown(path), hair_removal=hair_removal, mm_per_pixel=mm_per_pixel
-        ).analysis
+        return one(path, name=shown(path)).analysis
     found = [path for path, _ in find_images(_paths(source))]
     return list(analyze_files(found, network, options))
 

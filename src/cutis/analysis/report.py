@@ -13,20 +13,31 @@ import hashlib
 import shutil
 import tempfile
 from collections import Counter
+from functools import cache
 from html import escape
 from importlib import resources
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 from cutis import __version__
 from cutis.analysis import words
 from cutis.analysis.abcd import COLOURS
+from cutis.analysis.overlay import colour_scale
 from cutis.files import atomic_path
-from cutis.records import Analysis, Colour, Diagnosis, Lesion, ModelInfo, Quality, Symmetry
+from cutis.records import Analysis, Colour, Diagnosis, Lesion, ModelInfo, Quality
 
-__all__ = ["Report"]
+__all__ = ["Pictures", "Report"]
 
 _STYLE = "report.css"
+
+
+class Pictures(NamedTuple):
+    """JPEGs of one image: with the outline, and with each network's map over that."""
+
+    outlined: bytes | None = None
+    symmetry: bytes | None = None
+    diagnosis: bytes | None = None
 
 
 class Report:
@@ -37,19 +48,21 @@ class Report:
         self._path, self._total = path, total
         self._counts: Counter[str] = Counter()
         self._failed: list[Analysis] = []
-        self._model: ModelInfo | None = None
         self._cards = tempfile.TemporaryFile(dir=path.parent)  # noqa: SIM115 - closed in __exit__
 
-    def add(self, analysis: Analysis, thumbnail: bytes | None) -> None:
-        """One image; `thumbnail` is a JPEG with the outline on it."""
+    def add(self, analysis: Analysis, pictures: Pictures) -> None:
+        """One image, with its pictures."""
         self._counts[analysis.status] += 1
         self._counts["warned"] += bool(analysis.quality and analysis.quality.warnings)
-        self._model = self._model or analysis.model
+        self._counts["networks"] += bool(analysis.symmetry or analysis.diagnosis)
+        if analysis.diagnosis:
+            self._counts["classed"] += 1
+            self._counts["not sure"] += analysis.diagnosis.label is None
         if analysis.status == "failed":
             self._failed.append(analysis)
         else:
             number = self._counts["lesion"] + self._counts["no_lesion"]
-            self._cards.write(_card(analysis, thumbnail, number).encode())
+            self._cards.write(_card(analysis, pictures, number).encode())
 
     def __enter__(self) -> Report:
         return self
@@ -62,7 +75,7 @@ class Report:
             with atomic_path(self._path) as temporary, temporary.open("wb") as page:
                 page.write(self._head().encode())
                 shutil.copyfileobj(self._cards, page)
-                page.write(_tail().encode())
+                page.write(_tail(bool(self._counts["networks"])).encode())
 
     def _head(self) -> str:
         style = (resources.files("cutis.analysis") / _STYLE).read_text("utf-8")
@@ -101,6 +114,8 @@ whether a lesion is harmless; only a physician can.</p>
             (self._counts["warned"], "with warnings"),
             (self._counts["failed"], "not analysed"),
         ]
+        if self._counts["classed"]:
+            figures.insert(2, (self._counts["not sure"], "class not sure"))
         items = "".join(f"<div><dt>{label}</dt><dd>{number}</dd></div>" for number, label in figures)
         part = (
             "" if done == self._total else f'<p class="part">Interrupted: {done} of {_images(self._total)} so far.</p>'
@@ -134,7 +149,17 @@ whether a lesion is harmless; only a physician can.</p>
         return f'<section class="failed"><h2>Not analysed</h2><ul>{rows}</ul></section>'
 
 
-def _tail() -> str:
+_NETWORKS_GUIDE = """
+<dt>Symmetry</dt><dd>A network's answer about shape, colour and structure together; the measured asymmetry is of shape
+alone. The answer of this network goes into that about the class.</dd>
+<dt>Class</dt><dd>What the lesion is most like, of the classes that the network knows; it has no others to choose from.
+The probabilities are calibrated on lesions of the data it was trained on, and other cameras and other skin can make
+them wrong. It is not sure where several classes fit, where none does, and where the picture is unlike those.</dd>
+<dt>Maps</dt><dd>How much each place of the picture spoke for the network's answer (Grad-CAM++), blue least and yellow
+most. A map shows where a network looked, not where a disease is.</dd>"""
+
+
+def _tail(networks: bool) -> str:
     return f"""</div>
 <section class="guide">
 <h2>How to read the measures</h2>
@@ -147,7 +172,7 @@ half lie below about 1.2 and nine in ten below about 1.6.</dd>
 the camera and the skin; white and red are not recognised reliably.</dd>
 <dt>Diameter</dt><dd>The longest extent, in millimetres only where the scale of the picture is known.</dd>
 <dt>Certainty</dt><dd>The mean probability the network gives to the pixels it marked; not the probability of a
-disease.</dd>
+disease.</dd>{_NETWORKS_GUIDE if networks else ""}
 </dl>
 </section>
 </main>
@@ -159,18 +184,20 @@ disease.</dd>
 """
 
 
-def _card(analysis: Analysis, thumbnail: bytes | None, number: int) -> str:
+def _card(analysis: Analysis, pictures: Pictures, number: int) -> str:
     warned = bool(analysis.quality and analysis.quality.warnings)
     classes = f"card {analysis.status}{' warned' * warned}"
     return f"""<article class="{classes}" aria-labelledby="i{number}">
-{_figure(analysis, thumbnail)}
+<div class="seen">
+{_figure(analysis, pictures.outlined)}
+{_maps(analysis, pictures)}
+</div>
 <div class="said">
 {_name(analysis.file, number)}
 <p class="answer"><strong>{words.title(analysis)}.</strong> {escape(words.answer(analysis))}</p>
 {_warnings(analysis.quality)}
 {_measures(analysis.lesion)}
-{_symmetry(analysis.symmetry)}
-{_diagnosis(analysis.diagnosis)}
+{_networks(analysis)}
 {_small_print(analysis)}
 </div>
 </article>
@@ -191,6 +218,35 @@ def _figure(analysis: Analysis, thumbnail: bytes | None) -> str:
     drawn = f"{name} with the lesion outlined" if analysis.lesion else name
     data = base64.b64encode(thumbnail).decode()
     return f'<figure><img src="data:image/jpeg;base64,{data}" alt="{drawn}" loading="lazy" decoding="async"></figure>'
+
+
+def _maps(analysis: Analysis, pictures: Pictures) -> str:
+    """Both maps over the picture, side by side, with the scale of their colours."""
+    name = escape(analysis.file)
+    shown = [
+        (pictures.symmetry if analysis.symmetry else None, "symmetry"),
+        (pictures.diagnosis if analysis.diagnosis else None, "class"),
+    ]
+    figures = "".join(
+        f'<figure><img src="data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}" '
+        f'alt="{name} with the map of the {network} network" loading="lazy" decoding="async">'
+        f"<figcaption>Where the {network} network looked</figcaption></figure>"
+        for jpeg, network in shown
+        if jpeg
+    )
+    return f'<div class="maps">{figures}</div>{_scale()}' if figures else ""
+
+
+@cache
+def _scale() -> str:
+    """The colours of a map from least to most."""
+    colours = colour_scale(32)
+    bars = "".join(
+        f'<rect x="{6 * k}" width="6.5" height="12" fill="#{r:02x}{g:02x}{b:02x}"/>'
+        for k, (r, g, b) in enumerate(colours)
+    )
+    svg = f'<svg class="bar" viewBox="0 0 192 12" preserveAspectRatio="none" aria-hidden="true">{bars}</svg>'
+    return f'<p class="scale"><span>least</span>{svg}<span>most</span></p>'
 
 
 def _warnings(quality: Quality | None) -> str:
@@ -242,39 +298,60 @@ def _swatches(colours: list[Colour]) -> str:
     return f'{svg}<span class="names">{"".join(labels)}</span>'
 
 
-def _symmetry(symmetry: Symmetry | None) -> str:
-    if symmetry is None:
+def _networks(analysis: Analysis) -> str:
+    """What the cascade answered, in plain words, and that it is no diagnosis."""
+    symmetry, found = analysis.symmetry, analysis.diagnosis
+    if symmetry is None and found is None:
         return ""
-    words_ = f"{escape(symmetry.label)} ({symmetry.probability:.0%})"
-    return f'<p class="network"><b>Symmetry network:</b> {words_}</p>'
+    said = [f"<dt>Symmetry</dt><dd>{escape(words.symmetry(symmetry))}</dd>"] if symmetry else []
+    if found:
+        unsure = ' class="unsure"' if found.label is None else ""
+        said.append(f"<dt>Class</dt><dd{unsure}>{escape(words.diagnosis(found))}</dd>")
+    return f"""<section class="networks">
+<h3>What the networks say</h3>
+<dl>{"".join(said)}</dl>
+{_classes(found)}
+<p class="never">{words.NEVER}</p>
+</section>"""
 
 
-def _diagnosis(diagnosis: Diagnosis | None) -> str:
-    if diagnosis is None:
+def _classes(found: Diagnosis | None) -> str:
+    """A bar a class, likeliest first; those that fit are marked by more than colour."""
+    if found is None:
         return ""
-    label = escape(diagnosis.label) if diagnosis.label else "not sure"
-    ranked = sorted(diagnosis.probabilities.items(), key=lambda item: -item[1])
-    rows = "".join(
-        f'<tr><th scope="row">{escape(name)}</th>'
-        f'<td><meter min="0" max="1" value="{p:.3f}">{p:.0%}</meter></td><td>{p:.0%}</td></tr>'
-        for name, p in ranked
+    ranked = sorted(found.probabilities.items(), key=lambda item: -item[1])
+    rows = "".join(_class_row(name, p, name in found.prediction_set) for name, p in ranked)
+    coverage = f" For {found.coverage:.0%} of lesions the right class is among those." if found.coverage else ""
+    fitting = len(found.prediction_set)
+    note = f"✓ marks the {'class' if fitting == 1 else f'{fitting} classes'} that fit." if fitting else "No class fits."
+    return f'<table class="classes"><caption>{note}{coverage if fitting else ""}</caption><tbody>{rows}</tbody></table>'
+
+
+def _class_row(label: str, p: float, fits: bool) -> str:
+    width = f"{100 * p:.1f}"
+    svg = (
+        '<svg class="probability" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">'
+        f'<rect class="track" width="100" height="8"/><rect class="level" width="{width}" height="8"/></svg>'
     )
-    among = ", ".join(escape(name) for name in diagnosis.prediction_set)
-    likely = f" Likely among: {among}." if among else ""
+    mark = '<b title="fits">✓</b>' if fits else ""
+    row = ' class="fits"' if fits else ""
     return (
-        f'<p class="network"><b>Most like:</b> {label}.{likely}</p><table class="classes"><tbody>{rows}</tbody></table>'
+        f'<tr{row}><td class="mark">{mark}</td><th scope="row">{escape(words.class_name(label))}</th>'
+        f"<td>{svg}</td><td>{words.probability(p)}</td></tr>"
     )
 
 
 def _small_print(analysis: Analysis) -> str:
-    model = analysis.model
     total = sum(ms for step, ms in analysis.times_ms.items() if step != "write")
     facts = [f"{analysis.width} × {analysis.height} pixels"]
-    if model:
-        hashed = f'<span title="SHA-256 {escape(model.sha256)}">{escape(model.sha256[:8])}</span>'
-        facts.append(f"{escape(model.name)} {escape(model.version)}, {model.precision} ({hashed})")
+    facts += [_model(info) for info in (analysis.model, analysis.symmetry_model, analysis.class_model) if info]
     facts.append(f"{total:.0f} ms")
     return f'<p class="small">{" · ".join(facts)}</p>'
+
+
+def _model(info: ModelInfo) -> str:
+    hashed = f'<span title="SHA-256 {escape(info.sha256)}">{escape(info.sha256[:8])}</span>'
+    return f"{escape(info.name)} {escape(info.version)}, {info.precision} ({hashed})"
 
 
 def _without_name(analysis: Analysis) -> str:

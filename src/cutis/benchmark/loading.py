@@ -17,7 +17,7 @@ import numpy as np
 from cutis.benchmark.latency import spread
 from cutis.benchmark.machine import watching
 from cutis.benchmark.result import Result, Row, publish
-from cutis.errors import CutisError
+from cutis.errors import CutisError, missing
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
@@ -33,7 +33,7 @@ def measure_data(config_file: Path, data: Path, *, batches: int, cache: Path, ou
     try:
         from cutis.recipes.run import parts_of, training_batches
     except ModuleNotFoundError as error:
-        raise CutisError(f"this benchmark trains and needs {error.name}: pip install 'cutis[train]'") from error
+        raise missing("this benchmark trains and needs", error.name) from error
     from cutis.data.cache import open_cache
     from cutis.recipes.config import load_config
 

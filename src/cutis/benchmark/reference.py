@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cutis.errors import CutisError
+from cutis.errors import CutisError, missing
 from cutis.export.parity import open_session
 from cutis.files import atomic_path
 
@@ -36,9 +36,7 @@ def reference_file(cache: Path) -> Path:
     try:
         version = metadata.version("segmentation-models-pytorch")
     except metadata.PackageNotFoundError as error:
-        raise CutisError(
-            "the yardstick of the benchmarks needs segmentation-models-pytorch: pip install 'cutis[train]'"
-        ) from error
+        raise missing("the yardstick of the benchmarks needs", "segmentation-models-pytorch") from error
     path = cache / f"unet-resnet34-{SIDE}-smp-{version}.onnx"
     if not path.is_file():
         made = subprocess.run([sys.executable, "-m", __name__, str(path)], capture_output=True, text=True, check=False)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cutis.errors import CutisError
+from cutis.errors import CutisError, missing
 
 __all__ = ["Interval", "Paired", "bootstrap_mean", "jaccard_bounds", "paired", "pair_is_possible"]
 
@@ -82,7 +82,7 @@ def paired(
     try:
         from scipy import stats
     except ModuleNotFoundError as error:
-        raise CutisError("the paired tests need scipy: pip install 'cutis[train]'") from error
+        raise missing("the paired tests need", "scipy") from error
     one, two = np.asarray(first, np.float64), np.asarray(second, np.float64)
     if one.shape != two.shape:
         raise ValueError(f"paired values must be of the same images; got {one.shape} and {two.shape}")
