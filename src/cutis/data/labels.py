@@ -23,6 +23,8 @@ LESION_CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 SYMMETRY_CLASSES = {2: ("asymmetric", "symmetric"), 3: ("asymmetric", "one_axis", "two_axes")}
 CLASSES_OF: dict[tuple[Task, int], tuple[str, ...]] = {
     ("lesion_class", 7): LESION_CLASSES,
+    ("lesion_class", 2): ("benign", "malignant"),  # ISIC 2016
+    ("lesion_class", 2): ("benign", "malignant"),  # ISIC 2016
     ("symmetry", 2): SYMMETRY_CLASSES[2],
     ("symmetry", 3): SYMMETRY_CLASSES[3],
 }
