@@ -24,7 +24,6 @@ SYMMETRY_CLASSES = {2: ("asymmetric", "symmetric"), 3: ("asymmetric", "one_axis"
 CLASSES_OF: dict[tuple[Task, int], tuple[str, ...]] = {
     ("lesion_class", 7): LESION_CLASSES,
     ("lesion_class", 2): ("benign", "malignant"),  # ISIC 2016
-    ("lesion_class", 2): ("benign", "malignant"),  # ISIC 2016
     ("symmetry", 2): SYMMETRY_CLASSES[2],
     ("symmetry", 3): SYMMETRY_CLASSES[3],
 }
