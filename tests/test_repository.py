@@ -28,6 +28,8 @@ HEAVY = [
     "sklearn",
     "skimage",
     "onnx",
+    "optuna",
+    "matplotlib",
 ]
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"}
 FILE_LIMIT = 4e6
@@ -95,6 +97,8 @@ def test_every_config_is_found_and_its_first_line_is_a_command_that_parses():
     from cutis.cli import app
     from cutis.recipes.classification_config import ClassificationConfig
     from cutis.recipes.config import SupervisedConfig, load_config
+    from cutis.tuning.kinds import kind_of
+    from cutis.tuning.space import check_space, read_space
 
     models = {"supervised": SupervisedConfig, "symmetry": ClassificationConfig, "lesion": ClassificationConfig}
     configs = sorted((ROOT / "configs").rglob("*.y*ml"))
@@ -103,7 +107,12 @@ def test_every_config_is_found_and_its_first_line_is_a_command_that_parses():
     for path in configs:
         command = re.match(r"# (cutis .+)\n", path.read_text("utf-8"))
         assert command, f"{path}: the first line is not a comment with the command that runs it"
-        load_config(path, {}, models[command[1].split()[2]])
+        words = command[1].split()
+        if words[1] == "tune":
+            kind = kind_of(ROOT / words[words.index("--config") + 1], (), symmetry=None)
+            check_space(read_space(path), path, kind.load)
+        else:
+            load_config(path, {}, models[words[2]])
         assert f" {path.relative_to(ROOT).as_posix()}" in command[1]
         app.parse_args(command[1].split()[1:], exit_on_error=False, print_error=False)
 
@@ -143,7 +152,7 @@ def test_public_names_exist_and_are_documented(name):
 
 
 def test_the_small_size_loads_nothing_of_the_training_size():
-    training = "layers|models|losses|recipes|evaluation|export|experiments|benchmark|data.batches"
+    training = "layers|models|losses|recipes|tuning|evaluation|export|experiments|benchmark|data.batches"
     small = [name for name in modules() if not re.match(rf"cutis\.({training})\b", name)]
     assert {"cutis.cli", "cutis.analysis", "cutis.imaging.read", "cutis.data.ham10000", "cutis.metrics.overlap"} <= set(
         small

@@ -368,6 +368,63 @@ def fields(*, of: Literal["supervised", "symmetry", "lesion"] = "supervised") ->
 
 
 @app.command
+def tune(
+    *fields: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
+    config: Path,
+    space: Path,
+    data: Path,
+    output: Path,
+    trials: int = 20,
+    timeout: float | None = None,
+    symmetry: Path | None = None,
+    storage: str | None = None,
+    study: str | None = None,
+    seed: int = 2026,
+    cache: Path = Path(".cache/cutis"),
+    accelerator: str = "auto",
+) -> None:
+    """Search for hyperparameters with Optuna's TPE; needs cutis[train]. Called again, it goes on with its study.
+    Any field of the configuration is also a flag, as for 'cutis train'.
+
+    Parameters
+    ----------
+    config
+        YAML file of the run to improve, of any recipe.
+    space
+        YAML file of what may vary; see configs/*/tune.yaml.
+    data
+        Folder that holds the data sets in their official layouts.
+    output
+        Folder for best.yaml, history.png, importances.png, study.db and the trials' run folders.
+    trials
+        How many finished trials the study shall have, those of other processes and earlier calls among them.
+    timeout
+        After so many minutes no trial begins.
+    symmetry
+        Run folder of the symmetry network whose maps the lesion network takes.
+    storage
+        URL of the study's database, for several machines; an SQLite file in the output folder unless given.
+    study
+        Name of the study in its database; the configuration's unless given.
+    seed
+        Decides, with a trial's number and the trials before it, what it tries.
+    cache
+        Where decoded images are kept.
+    accelerator
+        cpu, gpu, mps or auto; one device a process.
+    """
+    import shlex
+
+    from cutis.tuning.search import Search, search
+
+    command = shlex.join(["cutis", *sys.argv[1:]])
+    asked = Search(
+        config, fields, space, data, output, symmetry, trials, storage, study, timeout, seed, cache, accelerator, command
+    )
+    search(asked)
+
+
+@app.command
 def export(
     run: Path,
     /,
@@ -552,7 +609,7 @@ def memory(model: str | None = None, /, *, images: int = 1000, output: Path = _R
 
 _TRAINING = frozenset(
     ("torch", "torchvision", "lightning", "timm", "segmentation_models_pytorch", "scipy", "sklearn", "pandas")
-    + ("tensorboard", "onnx", "onnxscript")
+    + ("tensorboard", "onnx", "onnxscript", "optuna", "sqlalchemy", "matplotlib")
 )
 """What cutis[train] adds, as it is imported."""
 
