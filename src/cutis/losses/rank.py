@@ -8,7 +8,6 @@ and an image with fewer pixels than that on a side counts the pairs there are, a
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from cutis.losses.overlap import dice_loss
@@ -19,6 +18,7 @@ __all__ = ["hybrid_loss", "rank_loss", "two_sided_dice_loss"]
 def rank_loss(logits: Tensor, mask: Tensor, *, hardest: int, margin: float) -> Tensor:
     """(B, 1, H, W) logits, (B, 1, H, W) of 0 and 1 -> (B,): Eq. 4, the mean over the pairs of hardest pixels.
 
+    >>> import torch
     >>> logits = torch.tensor([0.2, 0.6, 0.5, 0.9]).logit().view(1, 1, 2, 2)
     >>> mask = torch.tensor([0.0, 0.0, 1.0, 1.0]).view(1, 1, 2, 2)
     >>> rank_loss(logits, mask, hardest=1, margin=0.3)
@@ -35,6 +35,7 @@ def rank_loss(logits: Tensor, mask: Tensor, *, hardest: int, margin: float) -> T
 def two_sided_dice_loss(logits: Tensor, mask: Tensor, *, smooth: float) -> Tensor:
     """(B, 1, H, W) logits, (B, 1, H, W) of 0 and 1 -> (B,): mean of the Dice losses of lesion and background.
 
+    >>> import torch
     >>> two_sided_dice_loss(torch.full((1, 1, 2, 2), 50.0), torch.ones(1, 1, 2, 2), smooth=1e-5)
     tensor([0.])
     """
@@ -48,6 +49,7 @@ def hybrid_loss(
 ) -> Tensor:
     """(B, 1, H, W) logits, (B, 1, H, W) of 0 and 1 -> (B,): Eq. 2, Dice plus `rank_weight` times rank.
 
+    >>> import torch
     >>> logits = torch.tensor([-50.0, -50.0, 50.0, 50.0]).view(1, 1, 2, 2)
     >>> hybrid_loss(logits, (logits > 0).float(), rank_weight=0.05, hardest=30, margin=0.3, smooth=1e-5)
     tensor([0.])

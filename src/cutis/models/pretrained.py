@@ -3,7 +3,7 @@
 SE-LCN, Sec. 4.1.2-4.1.3 ("pre-trained on ImageNet"). A file is known by what is in it, not by its name. Two need work:
 
 - A SqueezeNet 1.1 trained by Caffe on BGR pixels of 0 to 255 minus (104, 117, 123), recognised by its first kernel. Its
-  input channels are flipped and multiplied by 255 std, so that it takes RGB less its own mean over the usual std; exact.
+  input channels are flipped and multiplied by 255 std: it then takes RGB less its own mean over the usual std. Exact.
 - MobileNetV2 as quantised TensorFlow Lite. TensorFlow pads a stride of 2 below and to the right, torch all around: on
   even sizes the one is the other turned by 180 degrees, so the kernels are turned. The network then sees every picture
   upside down, which means nothing to a skin lesion, and equals the original exactly where others are off by a pixel.
@@ -183,11 +183,14 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     return state
 
 
+def fingerprint(kernel: Tensor) -> str:
+    """SHA-256 of a tensor's values in float16, however its file stores them."""
+    return hashlib.sha256(kernel.half().contiguous().numpy().tobytes()).hexdigest()
+
+
 def _is_caffe_squeezenet(state: Mapping[str, Tensor]) -> bool:
     kernel = state.get("features.0.weight")
-    if kernel is None or kernel.shape != (64, 3, 3, 3):
-        return False
-    return hashlib.sha256(kernel.half().contiguous().numpy().tobytes()).hexdigest() == CAFFE_KERNEL
+    return kernel is not None and fingerprint(kernel) == CAFFE_KERNEL
 
 
 def _from_caffe(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
