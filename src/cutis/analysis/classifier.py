@@ -8,7 +8,7 @@ as the segmenter's are (`model_file`).
 from __future__ import annotations
 
 import os
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,7 @@ class _Metadata(Metadata):
     classes: Json[tuple[str, ...]] = Field(min_length=2)
     masking: Literal["none", "segmentation", "lae"]
     temperature: float = Field(gt=0, allow_inf_nan=False)
+    division: Json[dict[str, Any]] | None = None
 
     @field_validator("classes")
     @classmethod
@@ -82,12 +83,13 @@ class _LesionMetadata(_Metadata):
 
 
 class _Classifier:
-    """What both have in common: `info`, `preprocessing`, `masking`, and `map_size`, (h, w) of the map they give."""
+    """What both have in common: `info`, `preprocessing`, `masking`, `map_size`, (h, w) of the map they give, and
+    `division`, how their training divided its data, where the file says so."""
 
     def __init__(self, file: ModelFile, task: Task, kind: type[_Metadata]) -> None:
         self.info, self._found, self._session = open_model(file, task, kind)
         self.preprocessing, self.masking = self._found.preprocessing, self._found.masking
-        self.threads = file.threads
+        self.threads, self.division = file.threads, self._found.division
         self.takes_map = False
         size = self.preprocessing.size
         self.map_size = self._free_size("activation", file.source)

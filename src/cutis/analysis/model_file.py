@@ -38,6 +38,7 @@ __all__ = [
     "open_model",
     "resident",
     "shape_of",
+    "task_of",
 ]
 
 FORMAT = 1
@@ -96,6 +97,27 @@ def resident(model: str | os.PathLike[str], threads: int, task: str, make: Calla
         names = ", ".join(bundled(task)) or "none (this installation came without such weights)"
         raise CutisError(f"no model '{wanted}': give an ONNX file that cutis exported, or one of: {names}")
     return _resident(path.resolve(), _stamp(path, wanted), threads, None, make)
+
+
+def task_of(model: str | os.PathLike[str]) -> str:
+    """What a bundled model (by name) or a file is for; 'segmentation' where neither says so (opening it then says why).
+
+    >>> task_of("no-such-model")
+    'segmentation'
+    """
+    wanted = os.fspath(model)
+    entry = _listing().get(wanted)
+    if entry is not None:
+        return entry.task
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        facts = onnxruntime.InferenceSession(wanted, options).get_modelmeta().custom_metadata_map
+    except Exception:  # onnxruntime's exceptions share no base class; who opens the file says what is wrong with it
+        return "segmentation"
+    return facts.get("cutis.task", "segmentation")
 
 
 def open_model(

@@ -45,7 +45,7 @@ class _Deployed(nn.Module):
 
     def forward(self, image: Tensor, symmetry_activation: Tensor | None = None) -> tuple[Tensor, ...]:
         maps = () if symmetry_activation is None else (symmetry_activation,)
-        found = self.network.explain(self.normalise(image), *maps)  # type: ignore[operator]
+        found = self.network.explain(self.normalise(image), *maps)
         more = () if self.unlikeness is None else (self.unlikeness(found.features),)
         return found.logits.float(), found.activation.float(), *more
 
@@ -124,7 +124,7 @@ def torch_features(network: nn.Module, preprocessing: Preprocessing, feeds: Feed
 
 def _explain(network: nn.Module, preprocessing: Preprocessing, feeds: Feeds) -> Any:
     maps = [torch.from_numpy(feeds["symmetry_activation"])] if "symmetry_activation" in feeds else []
-    return network.explain(standardised(feeds["image"], preprocessing), *maps)  # type: ignore[operator]
+    return network.explain(standardised(feeds["image"], preprocessing), *maps)
 
 
 def _differences(found: Answers, wanted: Answers) -> dict[str, float]:

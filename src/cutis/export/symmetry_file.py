@@ -58,7 +58,7 @@ def open_symmetry_file(path: Path) -> SymmetryFile:
         path,
         facts["cutis.precision"],
         Preprocessing.model_validate_json(facts["cutis.preprocessing"]),
-        facts["cutis.masking"],  # type: ignore[arg-type]
+        facts["cutis.masking"],
         (height, width),
         session,
     )
