@@ -361,3 +361,33 @@ def test_a_killed_process_loses_no_finished_trial_and_its_trial_goes_on(asked, t
     assert load_config(folder / "config.yaml", {}).learning_rate == again.params["learning_rate"]
     assert again.value == max(again.intermediate_values.values()) > 0
     assert load_config(asked.output / "best.yaml", {}).epochs == 3
+
+
+def test_a_classifier_is_searched_by_what_its_configuration_selects_by(asked, monkeypatch, tmp_path):
+    from cutis.recipes.classification_config import ClassificationConfig
+    from cutis.tuning import kinds
+
+    given = []
+
+    def train(config, data, folder, *, symmetry, **rest):
+        given.append((config.momentum, config.name, symmetry))
+        formula(config, data, folder, **rest)
+
+    monkeypatch.setattr(kinds, "train_classifier", train)
+    configs = SMOKE.parents[1] / "se-lcn"
+    asked.space.write_text("momentum: {type: float, low: 0.5, high: 0.99}\n", encoding="utf-8")
+    asked = asked._replace(config=configs / "symmetry-smoke.yaml", flags=("--name", "mine"), trials=2)
+    study = search(asked)
+    assert study.study_name == "mine"
+    assert given == [(trial.params["momentum"], "mine", None) for trial in study.trials]
+    best = asked.output / "best.yaml"
+    assert best.read_text(encoding="utf-8").startswith(f"# cutis train symmetry --config {best} ")
+    assert load_config(best, {}, ClassificationConfig).momentum == study.best_params["momentum"]
+
+    lesion = kinds.kind_of(configs / "lesion-smoke.yaml", ("--select", "loss"), symmetry=tmp_path)
+    assert (lesion.verb, lesion.measure, lesion.better) == ("lesion", "loss", "minimize")
+    assert lesion.train.keywords == {"symmetry": tmp_path}
+    with pytest.raises(CutisError, match="one of its networks at a time"):
+        kinds.kind_of(configs / "cascade.yaml", (), symmetry=None)
+    with pytest.raises(CutisError, match="takes no maps: leave --symmetry out"):
+        kinds.kind_of(SMOKE, (), symmetry=tmp_path)
