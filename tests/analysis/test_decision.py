@@ -12,7 +12,6 @@ from cutis.analysis.decision import (
     ClassRule,
     Conformal,
     SymmetryRule,
-    calibrated,
     decide_class,
     decide_symmetry,
 )
@@ -31,8 +30,10 @@ def logits(*p: float) -> np.ndarray:
 
 def test_a_temperature_takes_the_root_of_the_odds() -> None:
     """p^(1/T), normalised: odds of 4 to 1 become 2 to 1 at T = 2."""
-    np.testing.assert_allclose(calibrated(logits(0.8, 0.2), 2.0), [2 / 3, 1 / 3])
-    np.testing.assert_allclose(calibrated(np.array([1000.0, 0.0]), 1.0), [1, 0])
+    found = decide_symmetry(logits(0.8, 0.2), SymmetryRule(("asymmetric", "symmetric"), 2.0, 0.5))
+    assert found.probabilities == {"asymmetric": 0.6667, "symmetric": 0.3333}
+    far = decide_class(np.array([1000.0, 0.0, -1000.0, 0.0]), 1.0, rule(temperature=0.5))
+    assert far.probabilities == {"mel": 1.0, "nv": 0.0, "bcc": 0.0, "akiec": 0.0}
 
 
 def test_one_class_that_fits_is_the_answer() -> None:

@@ -15,13 +15,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from pydantic import BaseModel, ConfigDict, Field
 
 from cutis.analysis.words import class_name
+from cutis.metrics.calibration import prediction_sets, softmax
 from cutis.records import Diagnosis, Symmetry
 
-__all__ = ["ClassRule", "Conformal", "SymmetryRule", "calibrated", "decide_class", "decide_symmetry"]
+__all__ = ["ClassRule", "Conformal", "SymmetryRule", "decide_class", "decide_symmetry"]
 
 UNLIKE = "unlike the images it was trained on"
 NONE_FITS = "no class fits"
@@ -52,19 +53,6 @@ class ClassRule(NamedTuple):
     unlikeness_limit: float
 
 
-def calibrated(logits: ArrayLike, temperature: float) -> NDArray[np.float64]:
-    """(K,) logits -> (K,) probabilities, softmax(logits / temperature).
-
-    >>> calibrated([np.log(8), np.log(1)], 1.0).round(4).tolist()
-    [0.8889, 0.1111]
-    >>> calibrated([np.log(8), np.log(1)], 3.0).round(4).tolist()
-    [0.6667, 0.3333]
-    """
-    scaled = np.asarray(logits, np.float64) / temperature
-    powers = np.exp(scaled - scaled.max())
-    return powers / powers.sum()
-
-
 def decide_symmetry(logits: ArrayLike, rule: SymmetryRule) -> Symmetry:
     """(2,) or (3,) logits -> the answer of the symmetry network.
 
@@ -73,7 +61,7 @@ def decide_symmetry(logits: ArrayLike, rule: SymmetryRule) -> Symmetry:
     >>> found.label, found.probability
     ('symmetric', 0.4)
     """
-    p = calibrated(logits, rule.temperature)
+    p = softmax(logits, rule.temperature)
     likeliest = int(p.argmax()) if rule.threshold is None else int(p[1] >= rule.threshold)
     return Symmetry(
         label=rule.classes[likeliest],  # type: ignore[arg-type]  # checked when the model was opened
@@ -92,9 +80,10 @@ def decide_class(logits: ArrayLike, unlikeness: float, rule: ClassRule) -> Diagn
     >>> decide_class([np.log(0.4), np.log(0.6)], 2.5, rule).reasons
     ['two classes fit: melanocytic naevus and melanoma', 'unlike the images it was trained on']
     """
-    p = calibrated(logits, rule.temperature)
+    p = softmax(logits, rule.temperature)
     ranked = [int(k) for k in np.argsort(-p, kind="stable")]
-    fitting = [rule.classes[k] for k in ranked if p[k] >= 1 - rule.conformal.quantile]
+    fits = prediction_sets(p, rule.conformal.quantile)
+    fitting = [rule.classes[k] for k in ranked if fits[k]]
     reasons = []
     if not fitting:
         reasons.append(NONE_FITS)
