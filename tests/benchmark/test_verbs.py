@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from cutis import cli
 from cutis.benchmark import reference as yardstick
+from cutis.benchmark.cascade import WHOLE
 from cutis.benchmark.pipeline import drawn_jpeg
 from cutis.data.synthetic import write_folder
 from cutis.errors import CutisError
@@ -101,6 +103,23 @@ def test_pipeline(tmp_path, cache):
     assert len(written["rows"]) == 3
     steps = written["facts"]["steps_ms"]["the same, hair removed"]
     assert {"read", "hair", "network"} <= set(steps)
+
+
+def test_cascade(tmp_path, cache):
+    place = Path(__file__).parents[1] / "analysis" / "toy.py"
+    spec = importlib.util.spec_from_file_location("analysis_toy_for_benchmarks", place)
+    toy = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(toy)
+    precision = {"cutis.precision": "int8"}
+    files = toy.write_symmetry(tmp_path / "s.onnx", **precision), toy.write_lesion(tmp_path / "l.onnx", **precision)
+    words = ["--symmetry-model", files[0], "--class-model", files[1], "--rounds", 1, "--cache", cache]
+    assert call("benchmark", "cascade", *words, "--output", tmp_path / "out") == 0
+    written = json.loads((tmp_path / "out" / "cascade.json").read_text())
+    rows = {row["name"]: row for row in written["rows"]}
+    whole = rows[WHOLE]
+    assert list(rows)[:2] == ["U", WHOLE] and len(rows) == 4
+    assert whole["target"] == ["ratio to U", "<=", 0.6] and all(row["values"]["ms"] > 0 for row in written["rows"])
+    assert written["facts"]["lesion"]["sha256"] != written["facts"]["symmetry"]["sha256"]
 
 
 def test_memory(tmp_path):

@@ -12,6 +12,7 @@ from cutis import cli
 from cutis.analysis.cascade import load_cascade
 from cutis.data.labels import label_indices
 from cutis.errors import CutisError
+from cutis.evaluation.class_report import read_class_rows
 from cutis.export.agreement import compare_answers
 from cutis.export.classifier import export_classifier, torch_answers
 from cutis.export.decision import COVERAGE, best_threshold, fit_decision
@@ -161,6 +162,31 @@ def test_a_graph_that_answers_otherwise_is_not_written(symmetry_run, tmp_path, m
             masking="none", name="x", version="1", whitening=None, map_shape=None,
         )  # fmt: skip
     assert not (tmp_path / "x.onnx").exists()
+
+
+def test_exported_files_and_runs_are_evaluated(
+    symmetry_run, lesion_run, drawn_classes, exported_cascade, tmp_path, capsys
+):
+    """The INT8 cascade, the lesion run through torch, and fp32 through ONNX: the last two agree to the last image."""
+    fp32 = [exported_cascade / f"toy-{name}-fp32.onnx" for name in ("symmetry", "lesion")]
+    int8 = exported_cascade / "toy-symmetry-int8.onnx"
+    assert call("evaluate", int8, "--data", drawn_classes, "--output", tmp_path / "symmetry") == 0
+    for name, model, symmetry in (("run", lesion_run, symmetry_run), ("onnx", fp32[1], fp32[0])):
+        words = ["--data", drawn_classes, "--symmetry-model", symmetry, "--output", tmp_path / name]
+        assert call("evaluate", model, *words) == 0
+    capsys.readouterr()
+    symmetry, run, onnx_ = (read_class_rows(tmp_path / name / "rows.csv") for name in ("symmetry", "run", "onnx"))
+    test = class_parts(load_classifier_run(lesion_run).config, drawn_classes)["test"]
+    assert [row.id for row in run] == [row.id for row in onnx_] == [sample.id for sample in test]
+    assert {row.id for row in symmetry} == {row.id for row in run} and set(symmetry[0].probabilities) == {
+        "asymmetric", "symmetric",
+    }  # fmt: skip
+    temperature = float(facts_of(fp32[1])["cutis.temperature"])
+    for one, other in zip(run, onnx_, strict=True):
+        hot = np.log(list(one.probabilities.values())) / temperature
+        np.testing.assert_allclose(list(other.probabilities.values()), np.exp(hot) / np.exp(hot).sum(), atol=1e-5)
+        assert one.held is None and other.held is not None and other.unlikeness > 0
+        assert one.maps["gaussian_iou"] == other.maps["gaussian_iou"]
 
 
 @pytest.mark.parametrize(

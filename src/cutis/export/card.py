@@ -23,7 +23,16 @@ from cutis.evaluation.summary import Empties, Summary
 from cutis.evaluation.tables import TITLES, markdown_table, read_rows, summary_table
 from cutis.export.parity import open_session
 
-__all__ = ["Sources", "model_card"]
+__all__ = [
+    "CardModel",
+    "Sources",
+    "figure",
+    "files_table",
+    "model_card",
+    "read_json",
+    "read_text",
+    "speed_tables",
+]
 
 _TEMPLATE = """# Model card: {name} {version}
 
@@ -99,10 +108,14 @@ class Sources:
 def model_card(sources: Sources) -> str:
     """The card as Markdown; a `CutisError` that names the figure which is missing and how it is measured."""
     config = _yaml(sources.run / "config.yaml")
-    facts = _json(sources.run / "run.json")
-    models = [_Model.read(path) for path in sources.models]
+    facts = read_json(sources.run / "run.json")
+    models = [CardModel.read(path) for path in sources.models]
     if not models:
         raise CutisError("a card describes ONNX files: give them with --models")
+    if config.get("task", "segmentation") != "segmentation":
+        from cutis.export.class_card import class_card
+
+        return class_card(sources, config, facts, models)
     reports = [_report_of(model, sources.accuracy, config["datasets"]) for model in models]
     loss, preprocessing = config["loss"], config["preprocessing"]
     return _TEMPLATE.format(
@@ -111,9 +124,9 @@ def model_card(sources: Sources) -> str:
         size=preprocessing["size"],
         threshold=config["threshold"],
         network=f"{config['network']['name']} {json.dumps(config['network'].get('options', {}))}",
-        parameters=_figure(facts, "parameters", sources.run),
-        files=_files(models),
-        counts=_counts(_figure(facts, "data", sources.run)["counts"], config["datasets"]),
+        parameters=figure(facts, "parameters", sources.run),
+        files=files_table(models),
+        counts=_counts(figure(facts, "data", sources.run)["counts"], config["datasets"]),
         fractions=", ".join(f"{part} {share:g}" for part, share in config["split"]["fractions"].items()),
         seed=config["split"]["seed"],
         command=sources.command,
@@ -124,25 +137,27 @@ def model_card(sources: Sources) -> str:
         decay=config["weight_decay"],
         epochs=config["epochs"],
         sides=", ".join(f"{phase['size']} from {phase['start']}" for phase in config["phases"]),
-        versions=", ".join(f"{name} {version}" for name, version in _figure(facts, "versions", sources.run).items()),
-        fingerprint=_figure(facts, "data", sources.run)["training"],
+        versions=", ".join(f"{name} {version}" for name, version in figure(facts, "versions", sources.run).items()),
+        fingerprint=figure(facts, "data", sources.run)["training"],
         confidence=reports[0].content["bootstrap"]["confidence"],
         accuracy="\n\n".join([*(report.table() for report in reports), _difference(reports)]).strip(),
-        speed=_speed(sources.speed, models),
+        speed=speed_tables(sources.speed, models),
         failures="\n\n".join(report.failures() for report in reports),
-        notes=_text(sources.notes).strip(),
+        notes=read_text(sources.notes).strip(),
     )
 
 
 @dataclass(frozen=True)
-class _Model:
+class CardModel:
+    """One ONNX file that the card describes."""
+
     path: Path
     facts: dict[str, str]
     sha256: str
     size: int
 
     @classmethod
-    def read(cls, path: Path) -> _Model:
+    def read(cls, path: Path) -> CardModel:
         if not path.is_file():
             raise CutisError(f"{path} is not there: give the ONNX files that the card describes")
         content = path.read_bytes()
@@ -161,7 +176,7 @@ class _Report:
     """One evaluation, of exactly the file the card describes."""
 
     path: Path
-    model: _Model
+    model: CardModel
     content: dict[str, Any]
 
     def summaries(self) -> list[Summary]:
@@ -193,12 +208,12 @@ class _Report:
         return markdown_table(header, lines)
 
 
-def _report_of(model: _Model, paths: Sequence[Path], datasets: Sequence[str]) -> _Report:
+def _report_of(model: CardModel, paths: Sequence[Path], datasets: Sequence[str]) -> _Report:
     for path in paths:
-        content = _json(path)
-        if f"SHA-256 {model.sha256[:12]}" not in _figure(content, "origin", path)["model"]:
+        content = read_json(path)
+        if f"SHA-256 {model.sha256[:12]}" not in figure(content, "origin", path)["model"]:
             continue
-        there = {found["dataset"]: found["measures"] for found in _figure(content, "datasets", path)}
+        there = {found["dataset"]: found["measures"] for found in figure(content, "datasets", path)}
         for dataset in datasets:
             for measure in TITLES:
                 if _mean(there.get(dataset, {}), measure) is None:
@@ -227,7 +242,8 @@ def _difference(reports: Sequence[_Report]) -> str:
     return markdown_table(["INT8 minus fp32", "mean Dice"], lines)
 
 
-def _files(models: Sequence[_Model]) -> str:
+def files_table(models: Sequence[CardModel]) -> str:
+    """Name, precision, size, version and hash of each file."""
     lines = [
         [m.path.name, m.precision, f"{m.size / 1e6:.2f} MB", m.facts["cutis.version"], f"`{m.sha256}`"] for m in models
     ]
@@ -239,9 +255,9 @@ def _counts(counts: dict[str, dict[str, int]], datasets: Sequence[str]) -> str:
     return markdown_table(["Images", *counts], lines)
 
 
-def _speed(paths: Sequence[Path], models: Sequence[_Model]) -> str:
+def speed_tables(paths: Sequence[Path], models: Sequence[CardModel]) -> str:
     """The rows of each benchmark; each model must have been timed, on an idle machine, as the file it is."""
-    contents = [(path, _json(path)) for path in paths]
+    contents = [(path, read_json(path)) for path in paths]
     timed = {json.dumps(content.get("facts", {})) for _, content in contents}
     for model in models:
         if not any(model.sha256 in text for text in timed):
@@ -251,7 +267,7 @@ def _speed(paths: Sequence[Path], models: Sequence[_Model]) -> str:
             )
     parts = []
     for path, content in contents:
-        if _figure(content, "complaints", path):
+        if figure(content, "complaints", path):
             raise CutisError(f"{path} was measured on a busy machine ({content['complaints'][0]}): measure again")
         names = list(dict.fromkeys(name for row in content["rows"] for name in row["values"]))
         lines = [
@@ -273,24 +289,27 @@ def _mean(measures: dict[str, Any], name: str) -> float | None:
     return (measures.get(name) or {}).get("mean")
 
 
-def _figure(content: dict[str, Any], name: str, path: Path) -> Any:
+def figure(content: dict[str, Any], name: str, path: Path) -> Any:
+    """A value that must be there."""
     if name not in content:
         raise CutisError(f"{path} has no {name!r}: the card cannot be written without it")
     return content[name]
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON file at `path`; CutisError if it is none."""
     try:
-        return json.loads(_text(path))
+        return json.loads(read_text(path))
     except ValueError as error:
         raise CutisError(f"{path} is not valid JSON: measure again") from error
 
 
 def _yaml(path: Path) -> dict[str, Any]:
-    return yaml.safe_load(_text(path))
+    return yaml.safe_load(read_text(path))
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """The text file at `path`; CutisError if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:

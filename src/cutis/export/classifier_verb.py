@@ -2,7 +2,7 @@
 
 The order: read images, fit the unlikeness on training features, write fp32 (checked against torch), calibrate and write
 INT8, ask both files about every validation image, fit their decisions, print how far they agree and what INT8 costs.
-Masks are the data sets' own.
+Masks are those of the training: the data sets' own, or those of the segmenter that it was trained with.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,11 +50,13 @@ def export_classifier_run(
     calibration: int,
     seed: int,
     symmetry: Sequence[Path],
+    cache: Path,
 ) -> int:
     """Write `<name>-fp32.onnx` and `<name>-int8.onnx` of the classifier in `folder`, print what was measured.
 
     `calibration` training images calibrate INT8 and fit the unlikeness; all validation images fit the decisions.
-    `symmetry`: the exported symmetry network, for a lesion network that takes its map.
+    `symmetry`: the exported symmetry network, for a lesion network that takes its map. `cache`: where masks are kept
+    that a segmenter finds.
     """
     from rich.console import Console
 
@@ -64,9 +67,9 @@ def export_classifier_run(
     if data is None:
         raise CutisError(f"{run.name} is a classifier, whose answers are calibrated on its validation lesions: --data")
     sources = _sources(run, symmetry)
-    parts = class_parts(run.config, data)
+    parts = _masked(run, class_parts(run.config, data), sources, calibration, seed, cache)
     read = [_Read.of(run, part, sources, what) for part, what in (
-        (choose(parts["train"], calibration, seed), "calibration"), (parts["validation"], "validation")
+        (parts["train"], "calibration"), (parts["validation"], "validation")
     )]  # fmt: skip
     left_out = len(parts["validation"]) - len(read[1].samples)
     if left_out:
@@ -93,7 +96,7 @@ class _Read:
 
     @classmethod
     def of(cls, run: ClassifierRun, samples: Sequence[Sample], sources: Mapping[str, SymmetryFile], what: str) -> _Read:
-        sees_masks = run.masking != "none" or any(source.masking != "none" for source in sources.values())
+        sees_masks = _sees_masks(run, sources)
         kept, squares, maps = [], [], {precision: [] for precision in sources}  # type: ignore[var-annotated]
         with progress() as tell:
             for number, sample in enumerate(samples):
@@ -125,6 +128,35 @@ def _sources(run: ClassifierRun, symmetry: Sequence[Path]) -> dict[str, Symmetry
     if symmetry and not run.config.takes_map:
         raise CutisError(f"{run.name} takes no map: leave --symmetry-model out")
     return for_precisions([open_symmetry_file(path) for path in symmetry]) if symmetry else {}
+
+
+def _sees_masks(run: ClassifierRun, sources: Mapping[str, SymmetryFile]) -> bool:
+    return run.masking != "none" or any(source.masking != "none" for source in sources.values())
+
+
+def _masked(
+    run: ClassifierRun,
+    parts: Mapping[str, Sequence[Sample]],
+    sources: Mapping[str, SymmetryFile],
+    calibration: int,
+    seed: int,
+    cache: Path,
+) -> dict[str, Sequence[Sample]]:
+    """The images to calibrate on and those of the validation, with the masks that the run was trained with."""
+    from cutis.recipes.predicted_masks import with_masks_of
+    from cutis.recipes.run import load_run
+
+    chosen: dict[str, Sequence[Sample]] = {
+        "train": choose(parts["train"], calibration, seed), "validation": parts["validation"]
+    }  # fmt: skip
+    if "segmenter" not in run.facts or not _sees_masks(run, sources):
+        return chosen
+    segmenter = load_run(Path(run.facts["segmenter"]["folder"]))
+    with progress() as tell:
+        return {
+            part: with_masks_of(segmenter, samples, cache, partial(tell, f"finding masks of {part} images"))
+            for part, samples in chosen.items()
+        }
 
 
 def _make(

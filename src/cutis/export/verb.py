@@ -31,7 +31,7 @@ JUDGING = 128
 _DRAWN = 12
 
 
-def export(folder: Path, output: Path, *, symmetry: Sequence[Path], **options: Any) -> int:
+def export(folder: Path, output: Path, *, symmetry: Sequence[Path], cache: Path, **options: Any) -> int:
     """Export the run in `folder`, whatever its task; `options` are those of `export_run`."""
     from cutis.recipes.folder import task_of
 
@@ -46,7 +46,7 @@ def export(folder: Path, output: Path, *, symmetry: Sequence[Path], **options: A
         return export_run(folder, output, **options)
     from cutis.export.classifier_verb import export_classifier_run
 
-    return export_classifier_run(folder, output, symmetry=symmetry, **options)
+    return export_classifier_run(folder, output, symmetry=symmetry, cache=cache, **options)
 
 
 def export_run(
