@@ -90,8 +90,8 @@ def states(study):
 
 
 def test_finds_the_best_and_writes_what_train_takes(asked, trained_by, capsys):
-    study = search(asked._replace(trials=25))
-    assert len(study.trials) == 25
+    study = search(asked._replace(trials=16))
+    assert len(study.trials) == 16
     assert study.best_value > 0.9
     assert set(states(study)) == {COMPLETE, PRUNED}
     best = load_config(asked.output / "best.yaml", {})
@@ -123,13 +123,13 @@ def test_a_loss_is_minimised(asked, trained_by):
 
 
 def test_goes_on_to_the_trials_asked_for_and_draws_as_if_never_stopped(asked, trained_by):
-    search(asked._replace(trials=6))
-    continued = search(asked._replace(trials=12))
-    assert len(search(asked._replace(trials=12)).trials) == 12
-    at_once = search(asked._replace(trials=12, output=asked.output.with_name("other")))
+    search(asked._replace(trials=8))
+    continued = search(asked._replace(trials=11))
+    assert len(search(asked._replace(trials=11)).trials) == 11
+    at_once = search(asked._replace(trials=11, output=asked.output.with_name("other")))
     assert [t.params for t in continued.trials] == [t.params for t in at_once.trials]
-    assert len({t.params["learning_rate"] for t in continued.trials}) == 12
-    others = search(asked._replace(output=asked.output.with_name("third"), seed=2))
+    assert len({t.params["learning_rate"] for t in continued.trials}) == 11
+    others = search(asked._replace(output=asked.output.with_name("third"), seed=2, trials=1))
     assert others.trials[0].params != at_once.trials[0].params
 
 
