@@ -110,7 +110,7 @@ def test_cascade(tmp_path, cache):
     spec = importlib.util.spec_from_file_location("analysis_toy_for_benchmarks", place)
     toy = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(toy)
-    precision = {"cutis.precision": "int8"}
+    precision = {"precision": "int8"}
     files = toy.write_symmetry(tmp_path / "s.onnx", **precision), toy.write_lesion(tmp_path / "l.onnx", **precision)
     words = ["--symmetry-model", files[0], "--class-model", files[1], "--rounds", 1, "--cache", cache]
     assert call("benchmark", "cascade", *words, "--output", tmp_path / "out") == 0
