@@ -105,7 +105,7 @@ def refit_batch_norm(trunk: nn.Module, batches: Iterable[Tensor]) -> None:
         for hook in hooks:
             hook.remove()
     for norm, moments in seen.items():
-        mean, variance = moments.values()
+        mean, variance = (value.to(norm.weight.dtype) for value in moments.values())
         gain = norm.weight / (norm.running_var + norm.eps).sqrt()
         norm.bias += gain * (mean - norm.running_mean)
         norm.weight.copy_(gain * (variance + norm.eps).sqrt())
@@ -131,7 +131,7 @@ class _Moments:
         if not isinstance(self.sum, Tensor) or not isinstance(self.squares, Tensor):
             raise ValueError("no image was given to refit the batch norms on")
         mean = self.sum / self.count
-        return mean.float(), (self.squares / self.count - mean**2).clamp(min=0).float()
+        return mean, (self.squares / self.count - mean**2).clamp(min=0)
 
 
 def _fill(trunk: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
