@@ -95,12 +95,16 @@ def test_the_version_is_the_changelogs():
 
 def test_every_config_is_found_and_its_first_line_is_a_command_that_parses():
     from cutis.cli import app
+    from cutis.recipes.cascade_config import CascadeConfig
     from cutis.recipes.classification_config import ClassificationConfig
     from cutis.recipes.config import SupervisedConfig, load_config
     from cutis.tuning.kinds import kind_of
     from cutis.tuning.space import check_space, read_space
 
-    models = {"supervised": SupervisedConfig, "symmetry": ClassificationConfig, "lesion": ClassificationConfig}
+    models = {
+        "supervised": SupervisedConfig, "symmetry": ClassificationConfig, "lesion": ClassificationConfig,
+        "cascade": CascadeConfig,
+    }  # fmt: skip
     configs = sorted((ROOT / "configs").rglob("*.y*ml"))
     assert configs
     assert configs == sorted(p for p in files() if p.suffix in (".yaml", ".yml") and ROOT / "configs" in p.parents)

@@ -353,7 +353,45 @@ def lesion(
 
 
 @train.command
-def fields(*, of: Literal["supervised", "symmetry", "lesion"] = "supervised") -> None:
+def cascade(
+    *fields: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
+    config: Path,
+    data: Path,
+    output: Path | None = None,
+    segmenter: Path | None = None,
+    resume: Annotated[bool, Parameter(negative="")] = False,
+    cache: Path = Path(".cache/cutis"),
+    accelerator: str = "auto",
+) -> None:
+    """Train segmenter, symmetry network and lesion network in this order (SE-LCN), on one device. Any field of the
+    configuration is also a flag, its stage first: --lesion.epochs 3; 'cutis train fields --of cascade' lists them.
+
+    Parameters
+    ----------
+    config
+        YAML file with the three runs; see configs/se-lcn/cascade.yaml.
+    data
+        Folder that holds the data sets in their official layouts.
+    output
+        Folder for the three run folders; runs/<name> unless given.
+    segmenter
+        Run folder of a trained segmenter to take instead of training one.
+    resume
+        Go on: stages that are finished stay, one that was cut off goes on from its last epoch.
+    cache
+        Where decoded images, masks and maps are kept.
+    accelerator
+        cpu, gpu, mps or auto.
+    """
+    from cutis.recipes.cascade import train_cascade_from_file
+
+    train_cascade_from_file(
+        config, fields, data, output, cache=cache, resume=resume, segmenter=segmenter, accelerator=accelerator
+    )
+
+
+@train.command
+def fields(*, of: Literal["supervised", "symmetry", "lesion", "cascade"] = "supervised") -> None:
     """List every field of a run: name, type, what it does.
 
     Parameters
@@ -361,10 +399,12 @@ def fields(*, of: Literal["supervised", "symmetry", "lesion"] = "supervised") ->
     of
         Which verb's.
     """
+    from cutis.recipes.cascade_config import CascadeConfig
     from cutis.recipes.classification_config import ClassificationConfig
     from cutis.recipes.config import SupervisedConfig, describe_fields
 
-    print(describe_fields(SupervisedConfig if of == "supervised" else ClassificationConfig))
+    models = {"supervised": SupervisedConfig, "cascade": CascadeConfig}
+    print(describe_fields(models.get(of, ClassificationConfig)))
 
 
 @app.command

@@ -28,15 +28,17 @@ __all__ = ["ClassBatch", "ClassificationSet", "Entries", "balanced", "each_once"
 
 class ClassBatch(NamedTuple):
     """`image` (B, 3, S, S) normalised float32, `label` (B,) int64, `activation` (B, 1, h, w) float32 in [0, 1] or None,
-    `where` (B,) among the entries."""
+    `where` (B,) among the entries, `seed` of what else is random in the step (dropout); -1 means nothing is."""
 
     image: Tensor
     label: Tensor
     activation: Tensor | None
     where: Tensor
+    seed: int
 
     def to(self, device: Any, **keywords: Any) -> ClassBatch:
-        return ClassBatch(*(None if part is None else part.to(device, **keywords) for part in self))  # type: ignore[arg-type]
+        moved = {name: part.to(device, **keywords) for name, part in self._asdict().items() if isinstance(part, Tensor)}
+        return self._replace(**moved)
 
 
 class Entries(NamedTuple):
@@ -93,7 +95,7 @@ class ClassificationSet(TorchDataset):
     def __len__(self) -> int:
         return len(self.entries.where)
 
-    def __getitem__(self, key: Key) -> tuple[NDArray[np.uint8], int, NDArray[np.float32] | None, int]:
+    def __getitem__(self, key: Key) -> tuple[NDArray[np.uint8], int, NDArray[np.float32] | None, Key]:
         cv2.setNumThreads(0)
         where, turn = int(self.entries.where[key.where]), int(self.entries.turn[key.where])
         mask = np.asarray(self.cache.masks[where])
@@ -106,14 +108,15 @@ class ClassificationSet(TorchDataset):
             image, _, matrix = augment(image, mask, key.size, self.augmentation, rng)
             if activation is not None:
                 activation = follow(activation, matrix, self.preprocessing.size, key.size)
-        return image, int(self.labels[where]), activation, key.where
+        return image, int(self.labels[where]), activation, key
 
-    def collate(self, items: Sequence[tuple[NDArray, int, NDArray | None, int]]) -> ClassBatch:
-        images, labels, maps, places = zip(*items, strict=True)
+    def collate(self, items: Sequence[tuple[NDArray, int, NDArray | None, Key]]) -> ClassBatch:
+        images, labels, maps, keys = zip(*items, strict=True)
         mean, std = (torch.tensor(v, dtype=torch.float32) for v in (self.preprocessing.mean, self.preprocessing.std))
         pixels = torch.from_numpy(np.stack(images)).float().div_(255).sub_(mean).div_(std)
         activation = None if maps[0] is None else torch.from_numpy(np.stack(maps)).unsqueeze(1)
-        return ClassBatch(pixels.permute(0, 3, 1, 2), torch.tensor(labels), activation, torch.tensor(places))
+        places = torch.tensor([key.where for key in keys])
+        return ClassBatch(pixels.permute(0, 3, 1, 2), torch.tensor(labels), activation, places, keys[0].seed)
 
 
 def turned(square: NDArray, turn: int) -> NDArray:

@@ -24,10 +24,11 @@ from cutis.data.catalogue import open_dataset
 from cutis.data.class_batches import ClassificationSet, Entries, balanced, each_once
 from cutis.data.labels import Task, label_indices, refuse_absent
 from cutis.data.samples import Sample
-from cutis.data.splits import deal, kfold, split
+from cutis.data.splits import kfold, split
 from cutis.errors import CutisError
 from cutis.imaging.lesion_area import Masking
 from cutis.imaging.preprocessing import Preprocessing
+from cutis.losses.classification import class_weights, symmetry_weights
 from cutis.models.pretrained import load_pretrained, refit_batch_norm
 from cutis.recipes.classification_config import ClassificationConfig, Folds
 from cutis.recipes.classifier import Classifier
@@ -38,6 +39,7 @@ from cutis.recipes.folder import (
     best_checkpoint,
     build,
     decoding,
+    device_count,
     digest,
     is_first_process,
     read_folder,
@@ -48,13 +50,15 @@ from cutis.recipes.folder import (
     thin,
     versions,
 )
+from cutis.recipes.predicted_masks import with_masks_of
+from cutis.recipes.run import Run, load_run
 from cutis.recipes.symmetry_maps import maps_key, symmetry_maps
 
 __all__ = [
     "ClassifierRun",
     "class_parts",
-    "class_weights",
     "load_classifier_run",
+    "loss_weights",
     "train_classifier",
     "train_from_file",
 ]
@@ -119,14 +123,18 @@ def _split(samples: list[Sample], config: ClassificationConfig) -> dict[str, tup
 
 
 def _folded(samples: list[Sample], folds: Folds) -> dict[str, tuple[Sample, ...]]:
-    """Test share first, the same for all folds; then K parts of the rest."""
+    """Test share first, then K stratified parts of the rest.
+
+    The test share goes by the lesion's name alone, so it is the same for all folds and in every data set: a test lesion
+    of HAM10000 is never trained on by the symmetry network, whose images are partly HAM10000's.
+    """
     known = {(sample.dataset, sample.id): sample for sample in samples}
     if folds.grouping == "image":  # as the paper: every image a lesion of its own
         samples = [replace(sample, group=sample.id) for sample in samples]
     shares = {"rest": 1 - folds.test, "test": folds.test} if folds.test else {"rest": 1.0}
-    dealt = deal(samples, shares, folds.seed)
-    train, validation = kfold(dealt["rest"], folds.count, folds.seed + 1)[folds.fold]
-    parts = {"train": train, "validation": validation, "test": dealt.get("test", ())}
+    sides = split(samples, shares, folds.seed)
+    train, validation = kfold(sides["rest"], folds.count, folds.seed + 1)[folds.fold]
+    parts = {"train": train, "validation": validation, "test": sides.get("test", ())}
     return {
         name: tuple(known[sample.dataset, sample.id] for sample in sorted(part, key=lambda s: (s.dataset, s.id)))
         for name, part in parts.items()
@@ -134,14 +142,11 @@ def _folded(samples: list[Sample], folds: Folds) -> dict[str, tuple[Sample, ...]
     }
 
 
-def class_weights(labels: NDArray[np.int64], classes: int, power: float) -> Tensor:
-    """(K,): total / (images in the class x classes), SE-LCN's Eq. 5, to the `power`.
-
-    >>> class_weights(np.array([0, 0, 0, 1]), 2, 1.0).tolist()
-    [0.6666666865348816, 2.0]
-    """
-    counts = np.bincount(labels, minlength=classes)
-    return torch.tensor((len(labels) / (counts * classes)) ** power, dtype=torch.float32)
+def loss_weights(config: ClassificationConfig, labels: NDArray[np.int64]) -> Tensor:
+    """(K,): the classes' weights in the loss (Eq. 5, to the power that the configuration says), of training images."""
+    counts = np.bincount(labels, minlength=len(config.classes)).tolist()
+    weights = symmetry_weights(counts) if config.weigh == "symmetric" else class_weights(counts)
+    return weights**config.class_weights
 
 
 def train_classifier(
@@ -158,12 +163,13 @@ def train_classifier(
     nodes: int = 1,
     accelerator: str = "auto",
     say: Say = print,
+    after_epoch: Callable[[int, float], None] | None = None,
 ) -> ClassifierRun:
     """Train as `config` says on the data sets below `data`; everything that comes of it is in `folder`.
 
     `symmetry`: the run whose maps the lesion network takes. `segmenter`: the run whose masks take the place of the data
     sets' own. `start`: a run whose best weights are the first ones. With several `devices` each runs this function in a
-    process of its own; the first one alone writes and says.
+    process of its own; the first one alone writes and says. `after_epoch` is told each epoch's value of `select`.
     """
     first = is_first_process()
     if not first:
@@ -175,11 +181,14 @@ def train_classifier(
     config, facts, folded = _weights(config, network, say)
     parts = class_parts(config, data)
     train, validation = parts["train"], thin(parts["validation"], config.validation_images)
+    sources = Sources(
+        load_classifier_run(symmetry) if symmetry else None, load_run(segmenter) if segmenter else None, cache
+    )
     sides = [
-        _side(config, samples, cache, symmetry, what, say)
+        _side(config, samples, sources, what, say)
         for samples, what in ((train, "training"), (validation, "validation"))
     ]
-    facts |= _facts(config, network, parts, sides) | _sources(symmetry)
+    facts |= _facts(config, network, parts, sides) | sources.facts()
     if folded and not resume:
         refit_batch_norm(network.trunk, _plain_batches(config, sides[0]))
     if start:
@@ -195,9 +204,9 @@ def train_classifier(
     groups = tuple(sides[1].cache.samples[where].dataset for where in sides[1].entries.where)
     options = EngineOptions(
         config.epochs, config.accumulate, config.clip_norm, config.average, config.precision, config.patience,
-        groups, devices, nodes, accelerator, config.select,
+        groups, devices, nodes, accelerator, config.select, after_epoch,
     )  # fmt: skip
-    weights = class_weights(labels, len(config.classes), config.class_weights)
+    weights = loss_weights(config, labels)
     fit(Classifier(network, weights, config), batches, loader(checks, order, 0), options, folder, resume=resume)
     say(f"done: {folder}")
     return load_classifier_run(folder)
@@ -219,8 +228,8 @@ def train_from_file(
     settings = load_config(config, overrides, ClassificationConfig)
     if settings.task != task:
         raise CutisError(f"{config} is of the task {settings.task}, not {task}: train it with its own verb")
-    count = int(devices) if devices.lstrip("-").isdigit() else devices
-    return train_classifier(settings, data, output or Path("runs") / settings.name, devices=count, **rest)
+    folder = output or Path("runs") / settings.name
+    return train_classifier(settings, data, folder, devices=device_count(devices), **rest)
 
 
 @dataclass(frozen=True)
@@ -234,23 +243,43 @@ class Side:
     key: str
 
 
-def _side(
-    config: ClassificationConfig, samples: tuple[Sample, ...], cache: Path, symmetry: Path | None, what: str, say: Say
-) -> Side:
-    labels = label_indices(samples, config.task, config.classes)
-    decoded = open_cache(samples, config.preprocessing.size, cache, decoding(what, say), masks=config.masking != "none")
-    squares = recoloured(decoded, config.preprocessing, decoding(f"recolouring of {what}", say))
+@dataclass(frozen=True)
+class Sources:
+    """The trained networks that a run learns with, frozen, and where what they make is kept."""
+
+    symmetry: ClassifierRun | None
+    segmenter: Run | None
+    cache: Path
+
+    def facts(self) -> dict[str, Any]:
+        runs = {"symmetry": self.symmetry, "segmenter": self.segmenter}
+        return {
+            name: {"folder": str(run.folder), "sha256": digest(best_checkpoint(run.folder))}
+            for name, run in runs.items()
+            if run
+        }
+
+
+def _side(config: ClassificationConfig, samples: tuple[Sample, ...], sources: Sources, what: str, say: Say) -> Side:
+    labels, device = label_indices(samples, config.task, config.classes), "cuda" if torch.cuda.is_available() else "cpu"
+    masked = [config.masking] + ([sources.symmetry.masking] if sources.symmetry else [])
+    if sources.segmenter and masked != ["none"] * len(masked):
+        told = decoding(f"masks of {what}", say, "predicting")
+        samples = with_masks_of(sources.segmenter, samples, sources.cache, told, device)
+    steps, needed = config.preprocessing, config.masking != "none"
+    decoded = open_cache(samples, steps.size, sources.cache, decoding(f"{what} images", say), masks=needed)
+    squares = recoloured(decoded, steps, decoding(f"{what} images", say, "recolouring"))
     entries, key, maps = each_once(len(samples)), squares.key, None
-    if config.masking != "none":
+    if needed:
         shown = np.array([mask.any() for mask in squares.masks])
         if not shown.all():
             say(f"{(~shown).sum()} {what} images have an empty mask, so nothing of them is left: they are left out")
         entries = Entries(entries.where[shown], entries.turn[shown])
-    if symmetry:
-        run = load_classifier_run(symmetry)
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        maps = symmetry_maps(samples, run, cache, decoding(f"symmetry maps of {what}", say), device)
-        key = f"{key}+{maps_key(samples, run)}"
+        refuse_absent(labels[shown], config.classes, what)
+    if sources.symmetry:
+        told = decoding(f"symmetry maps of {what} images", say, "making")
+        maps = symmetry_maps(samples, sources.symmetry, sources.cache, told, device)
+        key = f"{key}+{maps_key(samples, sources.symmetry)}"
     return Side(squares, labels, entries, maps, key)
 
 
@@ -314,12 +343,6 @@ def _pictures(
         side.cache, side.labels, config.preprocessing, config.masking,
         entries=entries, augmentation=augmentation, maps=side.maps,
     )  # fmt: skip
-
-
-def _sources(symmetry: Path | None) -> dict[str, Any]:
-    if symmetry is None:
-        return {}
-    return {"symmetry": {"folder": str(symmetry), "sha256": digest(best_checkpoint(symmetry))}}
 
 
 def _facts(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from cutis.data.augment import Augmentation
 from cutis.data.labels import CLASSES_OF, Task
@@ -38,6 +38,10 @@ class Folds(Settings):
         return self
 
 
+def _which_split(value: Any) -> str:
+    return "folds" if isinstance(value, Folds) or (isinstance(value, dict) and "count" in value) else "fractions"
+
+
 class ClassificationConfig(Settings):
     """A run of the symmetry network or of the lesion network."""
 
@@ -53,7 +57,9 @@ class ClassificationConfig(Settings):
         min_length=1, description="data set -> how often its images are drawn, 1 = once an epoch"
     )
     leave_out: tuple[str, ...] = Field(default=(), description="classes whose images are not used")
-    split: SplitSettings | Folds
+    split: Annotated[
+        Annotated[SplitSettings, Tag("fractions")] | Annotated[Folds, Tag("folds")], Discriminator(_which_split)
+    ] = Field(description="fractions and seed, or folds: count, fold, test, grouping, seed")
     epochs: Annotated[int, Field(ge=1)]
     epoch_images: int | None = Field(default=None, ge=1, description="images an epoch; all there are if not given")
     batch_size: int = Field(ge=1, description="over all processes together")
@@ -69,7 +75,10 @@ class ClassificationConfig(Settings):
         default=None, gt=0, lt=1, description="decay of the exponential moving average of the weights"
     )
     class_weights: float = Field(
-        ge=0, le=1, description="power of a class's weight in the loss: 1 as SE-LCN, Eq. 5; 0 none"
+        ge=0, le=1, description="power of the classes' weights in the loss, SE-LCN's Eq. 5: 1 as there, 0 none"
+    )
+    weigh: Literal["all", "symmetric"] = Field(
+        default="all", description="which classes' loss is weighted: all (Eq. 7), or 'symmetric' alone (Eq. 6)"
     )
     balance: int | None = Field(
         default=None, ge=1, description="training images a class, by flips and 90-degree turns (SE-LCN: 2000)"
@@ -92,6 +101,8 @@ class ClassificationConfig(Settings):
             raise ValueError(f"network.options.classes: a network of the task {self.task} has {known} classes")
         if "backbone" not in self.network.options:
             raise ValueError("network.options.backbone: name the network's trunk, e.g. squeezenet1_1")
+        if self.weigh == "symmetric" and self.classes != ("asymmetric", "symmetric"):
+            raise ValueError("weigh: Eq. 6 is of the two classes asymmetric and symmetric; take 'all'")
         if min(self.datasets.values()) <= 0:
             raise ValueError("a data set is drawn more than 0 times an epoch: leave it out instead")
         return self

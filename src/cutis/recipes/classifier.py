@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from cutis.data.class_batches import ClassBatch
+from cutis.losses.classification import weighted_cross_entropy
 from cutis.metrics.classification import accuracy, balanced_accuracy, cohen_kappa, confusion_matrix, f1, macro
 from cutis.recipes.classification_config import ClassificationConfig
 from cutis.recipes.supervised import warmup_cosine
@@ -52,7 +53,8 @@ class Classifier:
         return {"network": (optimiser, LambdaLR(optimiser, lambda step: min(1.0, (step + 1) / max(1, warmup))))}
 
     def losses(self, batch: ClassBatch) -> Iterator[tuple[str, Tensor, dict[str, Tensor]]]:
-        logits = self._logits(batch)
+        with _decided(batch.seed, batch.image.device):
+            logits = self._logits(batch)
         right = (logits.argmax(1) == batch.label).float().mean()
         yield "network", self._loss(logits, batch.label).mean(), {"accuracy": right}
 
@@ -79,4 +81,12 @@ class Classifier:
 
     def _loss(self, logits: Tensor, label: Tensor) -> Tensor:
         """(B,): each image's cross-entropy times its class's weight (Eq. 7)."""
-        return F.cross_entropy(logits.float(), label, reduction="none") * self.weights.to(logits.device)[label]
+        return weighted_cross_entropy(logits, label, self.weights)
+
+
+@contextmanager
+def _decided(seed: int, device: torch.device) -> Iterator[None]:
+    """Dropout as the batch's seed gives it, so that a resumed run drops what an uninterrupted one would have."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield

@@ -38,7 +38,7 @@ class SplitSettings(Settings):
 
 
 class HybridSettings(Settings):
-    """SE-LCN, Eq. 2-4: Dice of lesion and background, and `rank_weight` times the rank loss of the hardest pixels a side."""
+    """SE-LCN, Eq. 2-4: Dice of lesion and background, and `rank_weight` times the rank loss of the hardest pixels."""
 
     rank_weight: float = Field(ge=0)
     hardest: int = Field(ge=1, description="pixels a side")

@@ -27,7 +27,7 @@ from cutis.recipes.recipe import Recipe, Summarises
 __all__ = ["Diverged", "Engine", "EngineOptions", "fit"]
 
 
-class Diverged(CutisError):
+class Diverged(CutisError):  # noqa: N818
     """A loss is not a number: a run stops with it, a search counts it as a bad choice."""
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "best_checkpoint",
     "build",
     "decoding",
+    "device_count",
     "digest",
     "is_first_process",
     "read_folder",
@@ -138,12 +139,12 @@ def thin(samples: Sequence[Sample], most: int | None) -> tuple[Sample, ...]:
     return tuple(by_set[index] for index in kept)
 
 
-def decoding(what: str, say: Callable[[str], None]) -> Callable[[int, int], None]:
+def decoding(what: str, say: Callable[[str], None], doing: str = "decoding") -> Callable[[int, int], None]:
     """Progress of building a cache of `what`, said now and then."""
 
     def progress(done: int, total: int) -> None:
         if done == total or done % 1000 == 0:
-            say(f"decoding {what} images: {done} of {total}")
+            say(f"{doing} {what}: {done} of {total}")
 
     return progress
 
@@ -152,6 +153,11 @@ def is_first_process() -> bool:
     """Of all processes on all machines, as Lightning's, torchrun's and SLURM's launchers number them."""
     names = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
     return all(os.environ.get(name, "0") == "0" for name in names)
+
+
+def device_count(text: str) -> int | str:
+    """--devices as it was typed: a number, or 'auto'."""
+    return int(text) if text.lstrip("-").isdigit() else text
 
 
 def silent(text: str) -> None:

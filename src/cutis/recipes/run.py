@@ -135,7 +135,7 @@ def train_supervised(
         raise CutisError(f"{data}: {len(train)} training and {len(validation)} validation images: both are needed")
     size = config.preprocessing.size
     caches = [
-        open_cache(samples, size, cache, decoding(what, say))
+        open_cache(samples, size, cache, decoding(f"{what} images", say))
         for samples, what in ((train, "training"), (validation, "validation"))
     ]
     network = build_network(config)

@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from cutis.data.batches import Batch
 from cutis.losses.boundary import boundary_loss
 from cutis.losses.overlap import dice_loss
+from cutis.losses.rank import hybrid_loss
 from cutis.recipes.config import LossSettings
 
 __all__ = ["Supervised", "warmup_cosine"]
@@ -64,7 +65,11 @@ class Supervised:
             terms["boundary"] = boundary_loss(logits, batch.mask, batch.distance, band=self.loss.boundary_band).mean()
         if self.loss.cross_entropy:
             terms["cross_entropy"] = F.binary_cross_entropy_with_logits(logits.float(), batch.mask)
-        yield "network", torch.stack([getattr(self.loss, name) * term for name, term in terms.items()]).sum(), terms
+        loss = [getattr(self.loss, name) * term for name, term in terms.items()]
+        if self.loss.hybrid:
+            terms["hybrid"] = hybrid_loss(logits, batch.mask, **self.loss.hybrid.model_dump()).mean()
+            loss.append(terms["hybrid"])
+        yield "network", torch.stack(loss).sum(), terms
 
     def validate(self, batch: Batch) -> dict[str, Tensor]:
         logits = self.networks["network"](batch.image)
