@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
@@ -113,8 +113,11 @@ def evaluate(
     output: Path | None = None,
     against: Path | None = None,
     limit: int | None = None,
+    symmetry_model: Path | None = None,
+    segmenter: str | None = None,
 ) -> int:
-    """Measure how well a model's masks fit the truth, image by image, and print means with their intervals.
+    """Measure how well a model's masks fit the truth, or how well a classifier tells symmetry or class, image by image;
+    print means with their intervals.
 
     Parameters
     ----------
@@ -134,6 +137,10 @@ def evaluate(
         rows.csv of another evaluation: paired tests on the images that both have.
     limit
         At most so many images of each data set, evenly spread.
+    symmetry_model
+        For a lesion network that takes its map: the symmetry network's ONNX file (or run folder, for a run).
+    segmenter
+        For a classifier: the model whose masks it sees, as `analyze` does. Default: the data sets' own masks.
     """
     import shlex
 
@@ -155,6 +162,39 @@ def evaluate(
         subject, data, datasets=dataset, part=split, output=output, against=against, limit=limit,
         command=shlex.join(["cutis", *sys.argv[1:]]),
     )  # fmt: skip
+
+
+def _task(model: str | None) -> str:
+    """What a run folder, a file or a bundled model is for."""
+    from cutis.analysis import model_file
+
+    if model is None or not Path(model).is_dir():
+        return model_file.task_of(model) if model else "segmentation"
+    from cutis.recipes import folder
+
+    return folder.task_of(Path(model))
+
+
+def _evaluate_classifier(model: Path, task: str, symmetry: Path | None, segmenter: str | None, **options: Any) -> int:
+    from cutis.analysis import decision
+    from cutis.analysis.classifier import load_lesion, load_symmetry
+    from cutis.evaluation import class_report, classifiers
+
+    if model.is_dir():
+        subject = classifiers.of_run(model, symmetry)
+    else:
+        decide = decision.decide_symmetry if task == "symmetry" else decision.decide_class
+        load = load_symmetry if task == "symmetry" else load_lesion
+        first = load_symmetry(symmetry) if symmetry else None
+        subject = classifiers.of_model(load(str(model)), first, decide, task, min(8, os.cpu_count() or 1))  # type: ignore[arg-type]
+    if segmenter is None:
+        return class_report.run(subject, **options, mask_of=None, masks="the data sets' own")
+    from cutis.analysis.pipeline import predict_mask
+    from cutis.analysis.runtime import load_model
+
+    found = load_model(segmenter)
+    said = f"{found.info.name} {found.info.version}, {found.info.precision}, SHA-256 {found.info.sha256[:12]}"
+    return class_report.run(subject, **options, mask_of=lambda sample: predict_mask(sample.image, found), masks=said)
 
 
 data = App(name="data", help="Look at data sets before anything is trained on them.")
@@ -476,8 +516,12 @@ def export(
     half: Annotated[bool, Parameter(negative="")] = False,
     calibration: int = 512,
     seed: int = 2026,
+    symmetry_model: Annotated[list[Path] | None, Parameter(consume_multiple=True, negative="")] = None,
+    cache: Path = Path(".cache/cutis"),
 ) -> int:
     """Write a trained network as ONNX in fp32 and, with --data, in INT8; print how far both agree with torch.
+
+    A classifier needs --data: its answers are calibrated on the validation lesions of its run.
 
     Parameters
     ----------
@@ -497,12 +541,17 @@ def export(
         How many images to calibrate on.
     seed
         Chooses the images.
+    symmetry_model
+        The exported symmetry network (its fp32 and its INT8 file), for a lesion network that takes its map.
+    cache
+        Where the masks of the segmenter are kept that a classifier was trained with.
     """
-    from cutis.export.verb import export_run
+    from cutis.export import verb
 
-    return export_run(
-        run, output, name=name, version=model_version, half=half, data=data, calibration=calibration, seed=seed
-    )
+    return verb.export(
+        run, output, name=name, version=model_version, half=half, data=data, calibration=calibration, seed=seed,
+        symmetry=symmetry_model or (), cache=cache,
+    )  # fmt: skip
 
 
 @app.command
@@ -605,6 +654,35 @@ def pipeline(model: str | None = None, /, *, rounds: int = 30, cache: Path = _CA
     from cutis.benchmark.pipeline import measure_pipeline
 
     return measure_pipeline(model, rounds=rounds, cache=cache, output=output)
+
+
+@benchmark.command(name="cascade")
+def cascade_speed(
+    *,
+    symmetry_model: str | None = None,
+    class_model: str | None = None,
+    rounds: int = 30,
+    cache: Path = _CACHE,
+    output: Path = _RESULTS,
+) -> int:
+    """Symmetry and class with both maps, after the mask, against U.
+
+    Parameters
+    ----------
+    symmetry_model
+        Name of a bundled model or an ONNX file; the one `analyze` uses unless given.
+    class_model
+        Likewise.
+    rounds
+        How often each program has its turn.
+    cache
+        Where U's network is kept.
+    output
+        Folder for cascade.json.
+    """
+    from cutis.benchmark.cascade import measure_cascade
+
+    return measure_cascade(symmetry_model, class_model, rounds=rounds, cache=cache, output=output)
 
 
 @benchmark.command(name="data")
