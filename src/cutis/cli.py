@@ -593,6 +593,72 @@ def card(
     return 0
 
 
+experiment = App(name="experiment", help="A paper's whole experiment: its runs, and its tables beside ours.")
+app.command(experiment)
+
+
+@experiment.command(name="se-lcn")
+def se_lcn(
+    *fields: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
+    config: Path,
+    data: Path,
+    output: Path,
+    plan: Annotated[bool, Parameter(negative="")] = False,
+    cache: Path = Path(".cache/cutis"),
+    accelerator: str = "auto",
+) -> int:
+    """Make every run that SE-LCN's tables need, in order, and evaluate each; what is finished stays, what was cut off
+    goes on. Any field of the configuration is also a flag: --models '[1, 3]' --lesion.epochs 10.
+
+    Parameters
+    ----------
+    config
+        YAML file of the grid; see configs/se-lcn/grid.yaml.
+    data
+        Folder that holds the data sets in their official layouts.
+    output
+        Folder for all runs.
+    plan
+        Only say what would be run, and about how long it would take on this machine.
+    cache
+        Where decoded images and maps are kept.
+    accelerator
+        cpu, gpu, mps or auto.
+    """
+    from cutis.analysis.pipeline import predict_mask
+    from cutis.experiments.verb import run_experiment
+
+    return run_experiment(
+        config, fields, data, output, plan=plan, cache=cache, accelerator=accelerator, segment=predict_mask
+    )
+
+
+@experiment.command
+def tables(
+    *,
+    results: Path,
+    table: Annotated[list[str] | None, Parameter(negative="")] = None,
+    csv: Path | None = None,
+    published: Path | None = None,
+) -> int:
+    """Print the tables of SE-LCN with ours beside the paper's, and above each what is different here.
+
+    Parameters
+    ----------
+    results
+        Folder that 'cutis experiment se-lcn' filled.
+    table
+        Only this table (5, 6a, 6b, 7, 8a, 8b, 9, 10, 13, 14, 15); may be given several times.
+    csv
+        File for the same values, one a line.
+    published
+        Folder of the authors' published predictions, to print table 8b from them too.
+    """
+    from cutis.experiments.verb import show_tables
+
+    return show_tables(results, table, csv_file=csv, published=published)
+
+
 benchmark = App(name="benchmark", help="Measure speed and memory on this machine; see benchmarks/README.md.")
 app.command(benchmark)
 _RESULTS = Path("benchmarks/results")
