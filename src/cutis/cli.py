@@ -148,6 +148,11 @@ def evaluate(
 
     if predictions and model:
         raise CutisError("a model and --predictions are given: evaluate one of them")
+    if not predictions and (task := _task(model)) != "segmentation":
+        return _evaluate_classifier(
+            Path(model or ""), task, symmetry_model, segmenter, data=data, datasets=dataset, part=split, output=output,
+            against=against, limit=limit, command=shlex.join(["cutis", *sys.argv[1:]]),
+        )  # fmt: skip
     if predictions:
         subject = verb.of_masks(predictions)
     else:
