@@ -42,8 +42,8 @@ def lesion_box(mask: NDArray[np.bool_], dilation: float) -> Box:
     """
     if not mask.any():
         raise CutisError("the mask is empty: without a lesion there is no lesion area to keep")
-    top, bottom = _dilated(mask.any(1), dilation)
-    left, right = _dilated(mask.any(0), dilation)
+    top, bottom = _dilated(np.asarray(mask.any(1)), dilation)
+    left, right = _dilated(np.asarray(mask.any(0)), dilation)
     return Box(top, bottom, left, right)
 
 

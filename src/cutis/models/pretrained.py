@@ -58,7 +58,7 @@ def load_pretrained(network: nn.Module, backbone: str, source: str | Path | None
     >>> load_pretrained(SymmetryNet("squeezenet1_1", classes=2), "squeezenet1_1", None)
     Pretrained(said='from random weights', mean=None, std=None, folded=False)
     """
-    trunk: nn.Module = network.trunk  # type: ignore[assignment]
+    trunk: nn.Module = network.trunk
     if source is None:
         return Pretrained("from random weights", None, None, False)
     if source == "imagenet":

@@ -8,7 +8,7 @@ tensorflow.
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,13 @@ from cutis.errors import CutisError
 __all__ = ["Convolution", "Convolutions", "is_tflite", "read_convolutions"]
 
 CONV_2D, DEPTHWISE_CONV_2D = 3, 4
-TYPES = {0: np.dtype("<f4"), 1: np.dtype("<f2"), 2: np.dtype("<i4"), 3: np.dtype("u1"), 9: np.dtype("i1")}
+TYPES: dict[int, np.dtype[Any]] = {
+    0: np.dtype("<f4"),
+    1: np.dtype("<f2"),
+    2: np.dtype("<i4"),
+    3: np.dtype("u1"),
+    9: np.dtype("i1"),
+}
 
 
 class Convolution(NamedTuple):
@@ -61,12 +67,12 @@ def read_convolutions(data: bytes) -> Convolutions:
 
 def _read(data: bytes) -> Convolutions:
     model = _Table(data, _uint(data, 0))
-    codes = [max(code.byte(0), code.int(3)) for code in model.tables(1)]
+    codes = [max(code.byte(0), code.whole(3)) for code in model.tables(1)]
     graph, buffers = model.tables(2)[0], model.tables(4)
     tensors = graph.tables(0)
     layers = []
     for operator in graph.tables(3):
-        code = codes[operator.int(0)]
+        code = codes[operator.whole(0)]
         if code not in (CONV_2D, DEPTHWISE_CONV_2D):
             continue
         _, weight, bias = (_values(tensors[i], buffers) for i in operator.array(1, "<i4")[:3])
@@ -79,7 +85,7 @@ def _read(data: bytes) -> Convolutions:
 
 def _values(tensor: _Table, buffers: list[_Table]) -> NDArray[np.float32]:
     kind = TYPES[tensor.byte(1)]
-    stored = buffers[tensor.int(2)].array(0, "u1").view(kind)
+    stored = buffers[tensor.whole(2)].array(0, "u1").view(kind)
     if not len(stored):  # computed while running: the input of a layer
         return np.zeros(0, np.float32)
     values = stored.reshape(tensor.array(0, "<i4"))
@@ -111,7 +117,7 @@ class _Table:
         at = self._field(n)
         return 0 if at is None else _number(self.data, "<b", at)
 
-    def int(self, n: int) -> int:
+    def whole(self, n: int) -> int:
         at = self._field(n)
         return 0 if at is None else _number(self.data, "<i", at)
 
