@@ -10,17 +10,22 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from cutis.analysis.classifier import load_lesion, load_symmetry
-from cutis.analysis.runtime import load_model
+from cutis.analysis.classifier import LesionClassifier, SymmetryClassifier, load_lesion, load_symmetry
+from cutis.analysis.runtime import Segmenter, load_model
 from cutis.export.parity import open_session
 from cutis.files import atomic_write
 
 WEIGHTS = Path(__file__).parents[1] / "src" / "cutis" / "weights"
 
 
-OPEN = {"segmentation": load_model, "symmetry": load_symmetry, "lesion_class": load_lesion}
+OPEN: dict[str, Callable[[Path], Segmenter | SymmetryClassifier | LesionClassifier]] = {
+    "segmentation": load_model,
+    "symmetry": load_symmetry,
+    "lesion_class": load_lesion,
+}
 
 
 def main(*exported: Path) -> None:

@@ -146,3 +146,21 @@ def test_packages_that_are_missing_alike_share_a_line_of_the_table(monkeypatch, 
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == ["train", "2", "packages", "absent", "not", "installed:", "install"]
     assert lines[1:3] == [["pandas", "ok", "1.0"], ["scipy", "ok", "1.0"]]
+
+
+@pytest.mark.parametrize(("value", "status"), [(0.5, "ok"), (float("nan"), "broken")])
+def test_bundled_classifiers_are_run_once(monkeypatch, value, status):
+    import numpy as np
+
+    class Classifier(Model):
+        symmetry_map_size = (3, 4)
+
+        def answer(self, square, symmetry=None):
+            assert square.shape == (8, 8, 3) and (symmetry is None or symmetry.shape == (3, 4))
+            return type("Answered", (), {"logits": np.array([self.value, 0.0])})
+
+    monkeypatch.setattr("cutis.analysis.classifier.list_classifiers", lambda task: [f"{task}-int8"])
+    for name in ("load_symmetry", "load_lesion"):
+        monkeypatch.setattr(f"cutis.analysis.classifier.{name}", lambda name: Classifier(value))
+    found = list(doctor._classifiers())
+    assert [(check.name, check.status) for check in found] == [("symmetry-int8", status), ("lesion_class-int8", status)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path, PurePosixPath
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from cutis import analyze, cli
 from cutis.analysis import batch, pipeline
@@ -119,6 +121,19 @@ def test_each_bad_file_is_named_and_the_others_are_analysed(photos: Path, toy: S
     assert set(found) == set(bad)
     for name, record in found.items():
         assert record.status == "failed" and record.error and name in record.error and "\n" not in record.error
+
+
+def test_a_damaged_tiff_is_one_line_without_the_decoders_warnings(toy_path: Path, tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((40, 60, 3), 120, np.uint8)).save(buffer, "TIFF")
+    path = tmp_path / "cut.tif"
+    path.write_bytes(buffer.getvalue()[:50])  # Pillow warns of a truncated read
+    words = ["analyze", path, "--output", tmp_path / "out", "--model", toy_path]
+    done = subprocess.run(
+        [sys.executable, "-m", "cutis.cli", *map(str, words)], capture_output=True, text=True, check=False
+    )
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 1 and line.startswith("cutis: ") and "cut.tif" in line
 
 
 def test_a_failure_nobody_foresaw_takes_no_other_image_with_it(

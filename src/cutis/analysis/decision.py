@@ -64,7 +64,7 @@ def decide_symmetry(logits: ArrayLike, rule: SymmetryRule) -> Symmetry:
     p = softmax(logits, rule.temperature)
     likeliest = int(p.argmax()) if rule.threshold is None else int(p[1] >= rule.threshold)
     return Symmetry(
-        label=rule.classes[likeliest],  # type: ignore[arg-type]  # checked when the model was opened
+        label=rule.classes[likeliest],  # one of SYMMETRIES: checked when the model was opened
         probability=_rounded(p[likeliest]),
         probabilities=dict(zip(rule.classes, map(_rounded, p), strict=True)),
         threshold=rule.threshold,

@@ -45,7 +45,7 @@ FORMAT = 1
 
 Loaded = TypeVar("Loaded")
 Described = TypeVar("Described", bound="Metadata")
-Tensor = tuple[str, str, list[int | str | None]]
+Tensor = tuple[str, str, Sequence[int | str | None]]
 """Name, type and shape (without the batch) of an input or output."""
 
 

@@ -20,7 +20,7 @@ __all__ = ["MAX_SIDE", "colour_scale", "draw_map", "draw_outline", "encode_jpeg"
 MAX_SIDE = 1280
 LINE = (120, 225, 255)
 CASING = (15, 25, 40)
-LEAST_SHOWN, MOST_SHOWN = 0.35, 0.75  # how much of a map covers the picture, where it is 0 and where it is 1
+LEAST_SHOWN, MOST_SHOWN = 0.5, 0.8  # how much of a map covers the picture, where it is 0 and where it is 1
 
 
 def draw_outline(picture: NDArray[np.uint8], mask: NDArray[np.bool_], max_side: int = MAX_SIDE) -> NDArray[np.uint8]:

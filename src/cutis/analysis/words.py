@@ -131,9 +131,9 @@ def probability(p: float) -> str:
     >>> probability(0.62), probability(0.0004), probability(1.0)
     ('62%', 'under 1%', 'over 99%')
     """
-    if p < 0.005:
+    if p < 0.01:
         return "under 1%"
-    return "over 99%" if p > 0.995 else f"{p:.0%}"
+    return "over 99%" if p > 0.99 else f"{p:.0%}"
 
 
 def _percent(share: float) -> str:
