@@ -34,6 +34,7 @@ def call(hidden: tuple[str, ...], *words: str) -> subprocess.CompletedProcess:
     [
         ("train", "supervised", "--config", str(SMOKE), "--data", "."),
         ("export", ".", "--output", "exported"),
+        ("tune", "--config", str(SMOKE), "--space", "space.yaml", "--data", ".", "--output", "tuned"),
         ("evaluate", ".", "--data", "."),
     ],
     ids=lambda words: words[0],

@@ -248,6 +248,27 @@ def test_a_study_is_refused_to_another_search(asked, trained_by, drawn, tmp_path
         search(asked._replace(study="second"))
 
 
+def test_a_study_in_which_every_trial_failed_may_be_mended(asked, trained_by):
+    def broken(config, data, folder, **rest):
+        raise CutisError("nosuch.pt is not there")
+
+    trained_by(broken)
+    with pytest.raises(CutisError, match="is not there"):
+        search(asked)
+    trained_by(formula)
+    asked.config.write_text(asked.config.read_text(encoding="utf-8").replace("boundary: 0.2", "boundary: 0.3"))
+    assert states(search(asked._replace(trials=1))) == [FAIL, COMPLETE]
+
+
+def test_no_password_is_written(asked, trained_by, monkeypatch, tmp_path):
+    url = f"sqlite:///{tmp_path.as_posix()}/elsewhere.db"
+    monkeypatch.setattr("cutis.tuning.results.shown", lambda url: "host without password")
+    search(asked._replace(storage=url, trials=1, command=f"cutis tune --storage {url} --trials 1"))
+    text = (asked.output / "best.yaml").read_text(encoding="utf-8")
+    assert "# cutis tune --storage host without password --trials 1\n" in text
+    assert url not in text
+
+
 def foreign(path):
     with sqlite3.connect(path) as other:
         other.execute("CREATE TABLE patients (name TEXT)")
@@ -309,8 +330,9 @@ def test_wrong_calls_are_one_line(asked, drawn, tmp_path):
         search(asked._replace(trials=0))
     with pytest.raises(CutisError, match="cannot be read"):
         search(asked._replace(config=tmp_path / "nosuch.yaml"))
-    with pytest.raises(CutisError):
-        search(asked._replace(data=tmp_path / "nosuch"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CutisError, match="holds no images of folder"):
+        search(asked._replace(data=tmp_path / "empty"))
 
 
 KILLED = """

@@ -16,11 +16,12 @@ import optuna
 import sqlalchemy
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from cutis.errors import CutisError
 
-__all__ = ["GRACE", "one_line", "open_study", "retry", "sqlite_url"]
+__all__ = ["GRACE", "one_line", "open_study", "retry", "shown", "sqlite_url"]
 
 GRACE = 4
 """Heartbeats that are missing before a trial counts as cut off."""
@@ -50,19 +51,20 @@ def open_study(url: str, name: str, better: str, facts: Mapping[str, Any], heart
         with one_line(url):
             study = _connect(url, name, better, heartbeat)
             before = study.user_attrs.get(_KEY)
-            if before is None and not study.trials:
+            same_space = before is None or before["space"] == facts["space"]
+            if same_space and all(trial.state == TrialState.FAIL for trial in study.trials):  # nothing found on others
                 study.set_user_attr(_KEY, dict(facts))
                 before = facts
     except ModuleNotFoundError as error:  # the driver of a database server
-        raise CutisError(f"{_shown(url)} needs {error.name}: pip install it, or leave --storage out") from error
+        raise CutisError(f"{shown(url)} needs {error.name}: pip install it, or leave --storage out") from error
     except RuntimeError as error:  # another version's tables
-        raise CutisError(f"{_shown(url)} cannot be used: {' '.join(str(error).split())[:200]}") from error
+        raise CutisError(f"{shown(url)} cannot be used: {' '.join(str(error).split())[:200]}") from error
     if before is None:
-        raise CutisError(f"study {name!r} in {_shown(url)} was not made by 'cutis tune': give another --study")
+        raise CutisError(f"study {name!r} in {shown(url)} was not made by 'cutis tune': give another --study")
     for what, now in facts.items():
         if before.get(what) != now:
             raise CutisError(
-                f"study {name!r} in {_shown(url)} was made with another {what}{_difference(before.get(what), now)}: "
+                f"study {name!r} in {shown(url)} was made with another {what}{_difference(before.get(what), now)}: "
                 "go on with the same, or give another --study and --output"
             )
     return study
@@ -77,7 +79,7 @@ def one_line(url: str) -> Iterator[None]:
         cause = error.__cause__ if isinstance(error, StorageInternalError) and error.__cause__ else error
         reason = " ".join(str(getattr(cause, "orig", None) or cause).split())[:200]
         what = "another program holds it; try again later" if "locked" in reason else "check --storage and --output"
-        raise CutisError(f"{_shown(url)} cannot be used ({reason}): {what}") from error
+        raise CutisError(f"{shown(url)} cannot be used ({reason}): {what}") from error
 
 
 def _connect(url: str, name: str, better: str, heartbeat: int) -> optuna.Study:
@@ -101,7 +103,7 @@ def _refuse_foreign(url: str, waiting: Mapping[str, Any]) -> None:
     tables = set(sqlalchemy.inspect(engine).get_table_names())
     engine.dispose()
     if tables and not tables & _TABLES:
-        raise CutisError(f"{_shown(url)} is another program's database: give one of its own to --storage or --output")
+        raise CutisError(f"{shown(url)} is another program's database: give one of its own to --storage or --output")
 
 
 def _difference(before: Any, now: Any) -> str:
@@ -111,7 +113,7 @@ def _difference(before: Any, now: Any) -> str:
     return f" (field {next(key for key in sorted(before | now) if before.get(key) != now.get(key))!r})"
 
 
-def _shown(url: str) -> str:
+def shown(url: str) -> str:
     """A URL without its password; of SQLite, the file."""
     try:
         parsed = sqlalchemy.make_url(url)

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cutis.files import atomic_path, atomic_write
+from cutis.tuning.database import shown
 from cutis.tuning.kinds import Kind
 from cutis.tuning.space import as_flags
 
@@ -44,8 +45,9 @@ def write_best(study: optuna.Study, asked: Search, kind: Kind) -> None:
     words = ["cutis", "train", kind.verb, "--config", str(path), "--data", str(asked.data)]
     command = shlex.join(words + (["--symmetry", str(asked.symmetry)] if asked.symmetry else []))
     origin = f"Trial {best.number} of study {study.study_name!r}: validation {kind.measure} {best.value:.4f}; found by"
+    found_by = asked.command.replace(asked.storage, shown(asked.storage)) if asked.storage else asked.command
     fields = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-    atomic_write(path, f"# {command}\n#\n# {origin}\n# {asked.command}\n{fields}")
+    atomic_write(path, f"# {command}\n#\n# {origin}\n# {found_by}\n{fields}")
 
 
 def write_plots(study: optuna.Study, folder: Path, seed: int, kind: Kind, say: Callable[[str], None]) -> None:

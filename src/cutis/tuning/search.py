@@ -218,7 +218,10 @@ def _data_key(base: Any, data: Path) -> str:
     """Hash of the ids, labels and file sizes of the data sets of the run; no image is read."""
     whole = hashlib.sha256()
     for name in sorted(base.datasets):
-        for sample in open_dataset(data, name):
+        dataset = open_dataset(data, name)
+        if not len(dataset):
+            raise CutisError(f"{data} holds no images of {name}: give the folder that holds the data sets of the run")
+        for sample in dataset:
             size = sample.image.stat().st_size
             mask = sample.mask.stat().st_size if sample.mask else None
             whole.update(f"{name} {sample.id} {sample.group} {sample.label} {sample.symmetry} {size} {mask}\n".encode())
