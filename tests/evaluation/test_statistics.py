@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 from cutis.errors import CutisError
-from cutis.evaluation.statistics import bootstrap_mean, jaccard_bounds, pair_is_possible, paired
+from cutis.evaluation.statistics import bootstrap, bootstrap_mean, jaccard_bounds, pair_is_possible, paired
 
 DRAW = {"confidence": 0.95, "resamples": 2000, "seed": 7}
 
@@ -137,3 +137,24 @@ def test_published_pairs(dice, jaccard, possible):
 def test_percentages_are_refused():
     with pytest.raises(ValueError, match="divide percentages"):
         jaccard_bounds(90.63)
+
+
+def test_bootstrap_of_any_measure_draws_as_the_bootstrap_of_means(monkeypatch):
+    rng = np.random.default_rng(5)
+    values, groups = rng.random(50), rng.integers(0, 20, 50).astype(str)
+
+    def measures(weights):
+        share = weights @ values / weights.sum(-1)
+        return {"mean": share, "square": share**2, "sometimes": np.where(share > values.mean(), share, np.nan)}
+
+    found = bootstrap(measures, groups, **DRAW)
+    assert_allclose(found["mean"], bootstrap_mean(values, groups, **DRAW))
+    assert_allclose(found["square"][:3], np.square(found["mean"][:3]), rtol=1e-3)  # a square keeps the order
+    assert np.isnan(found["sometimes"].low)  # undefined for the images as they are
+    monkeypatch.setattr("cutis.evaluation.statistics._CHUNK", 700)
+    assert_allclose(bootstrap(measures, groups, **DRAW)["mean"], found["mean"])
+
+
+def test_resamples_in_which_a_measure_is_undefined_are_left_out():
+    found = bootstrap(lambda weights: {"rare": np.where(weights[:, 0] > 0, 1.0, np.nan)}, list("abc"), **DRAW)
+    assert found["rare"][:3] == (1, 1, 1)

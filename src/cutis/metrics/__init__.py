@@ -1,4 +1,5 @@
-"""How well a mask fits: one value an image, averages are the reader's explicit act; numpy and OpenCV only.
+"""How well a mask fits, a class is told, a probability is meant and a map points; numpy and OpenCV only.
 
-Every number is made the same way: counts or distances of one image, a written rule for empty masks, no pooling.
+Masks and maps: one value an image, a written rule for empty masks, no pooling; averages are the reader's explicit act.
+Classes: the confusion matrix first, any measure after.
 """
