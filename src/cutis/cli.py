@@ -502,10 +502,10 @@ def tune(
 
     from cutis.tuning.search import Search, search
 
-    command = shlex.join(["cutis", *sys.argv[1:]])
     asked = Search(
-        config, fields, space, data, output, symmetry, trials, storage, study, timeout, seed, cache, accelerator, command
-    )
+        config, fields, space, data, output, symmetry, trials, storage, study, timeout, seed, cache, accelerator,
+        shlex.join(["cutis", *sys.argv[1:]]),
+    )  # fmt: skip
     search(asked)
 
 
