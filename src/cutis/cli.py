@@ -6,12 +6,15 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
 from cutis import __version__
 from cutis.errors import CutisError, missing
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 __all__ = ["app", "main"]
 
@@ -273,10 +276,10 @@ def supervised(
     accelerator
         cpu, gpu, mps or auto.
     """
-    from cutis.recipes.config import load_config, parse_flags
+    from cutis.recipes.config import SupervisedConfig, load_config, parse_flags
     from cutis.recipes.run import train_supervised
 
-    settings = load_config(config, parse_flags(fields))
+    settings = load_config(config, parse_flags(fields), SupervisedConfig)
     folder = output or Path("runs") / settings.name
     count = int(devices) if devices.lstrip("-").isdigit() else devices
     train_supervised(
@@ -448,7 +451,7 @@ def fields(*, of: Literal["supervised", "symmetry", "lesion", "cascade"] = "supe
     from cutis.recipes.classification_config import ClassificationConfig
     from cutis.recipes.config import SupervisedConfig, describe_fields
 
-    models = {"supervised": SupervisedConfig, "cascade": CascadeConfig}
+    models: dict[str, type[BaseModel]] = {"supervised": SupervisedConfig, "cascade": CascadeConfig}
     print(describe_fields(models.get(of, ClassificationConfig)))
 
 

@@ -35,9 +35,9 @@ def measure_data(config_file: Path, data: Path, *, batches: int, cache: Path, ou
     except ModuleNotFoundError as error:
         raise missing("this benchmark trains and needs", error.name) from error
     from cutis.data.cache import open_cache
-    from cutis.recipes.config import load_config
+    from cutis.recipes.config import SupervisedConfig, load_config
 
-    config = load_config(config_file, {})
+    config = load_config(config_file, {}, SupervisedConfig)
     samples = parts_of(config, data)["train"]
     if not samples:
         raise CutisError(f"{data} holds no training images of {', '.join(config.datasets)}")

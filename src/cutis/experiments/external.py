@@ -44,7 +44,7 @@ def external_samples(
     data: Path,
     name: str,
     masks: Path,
-    segment: Callable[[Path, object | None], NDArray[np.bool_]],
+    segment: Callable[..., NDArray[np.bool_]],
     say: Callable[[str], None],
 ) -> tuple[Sample, ...]:
     """`unseen` with masks that `segment` finds, kept in the folder `masks`; without those where it finds no lesion."""

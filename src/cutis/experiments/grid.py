@@ -42,7 +42,7 @@ DONE = "done.json"
 MAY_GROW = {"stages", "models", "seeds", "external", "name"}
 """Fields that may be others when a grid is gone on with: they add runs and change none."""
 
-Segment = Callable[[Path, object | None], NDArray[np.bool_]]
+Segment = Callable[..., NDArray[np.bool_]]  # (image file, exported model or None) -> mask
 
 
 @dataclass(frozen=True)
