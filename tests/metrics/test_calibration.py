@@ -61,11 +61,11 @@ def test_bins_are_scikit_learns():
     found = reliability(probabilities, truth, 10)
     right = probabilities.argmax(1) == truth
     share, mean = calibration.calibration_curve(right, probabilities.max(1), n_bins=10, strategy="uniform")
-    some = found.count > 0
+    some = found.images > 0
     assert_allclose(found.accuracy[some], share)
     assert_allclose(found.confidence[some], mean)
-    assert found.count.sum() == 500
-    wanted = np.abs(found.accuracy - found.confidence)[some] @ found.count[some] / 500
+    assert found.images.sum() == 500
+    wanted = np.abs(found.accuracy - found.confidence)[some] @ found.images[some] / 500
     assert_allclose(expected_calibration_error(probabilities, truth, 10), wanted)
 
 
@@ -80,7 +80,7 @@ def test_a_weight_is_so_many_copies():
 
 def test_edges_of_bins_belong_below():
     found = reliability([[0.5, 0.5], [1.0, 0.0]], [0, 0], 2)
-    assert found.count.tolist() == [1, 1]
+    assert found.images.tolist() == [1, 1]
 
 
 @given(st.integers(1, 60), st.floats(0.02, 0.98), st.integers(0, 2**32 - 1))

@@ -39,7 +39,7 @@ Values = NDArray[np.float64]
 class Reliability(NamedTuple):
     """One value a bin, (..., B): images (or their weight), mean top probability, share right; NaN if empty."""
 
-    count: Values
+    images: Values
     confidence: Values
     accuracy: Values
 
@@ -71,7 +71,7 @@ def reliability(probabilities: ArrayLike, truth: ArrayLike, bins: int, weights: 
     The answer is the class of the top probability (the first of equals). With weights (..., N): (..., B).
 
     >>> found = reliability([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6]], [0, 1, 1], bins=2)
-    >>> found.count.tolist(), found.confidence.round(4).tolist(), found.accuracy.round(4).tolist()
+    >>> found.images.tolist(), found.confidence.round(4).tolist(), found.accuracy.round(4).tolist()
     ([0.0, 3.0], [nan, 0.7667], [nan, 0.6667])
     """
     table, true = _checked(probabilities, truth)
