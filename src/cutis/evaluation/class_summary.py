@@ -132,9 +132,7 @@ def _summary(dataset: str, rows: Sequence[ClassRow], resampling: Bootstrap) -> C
     confusion = score.confusion_matrix(truth, called, len(classes))
     precision, recall, f1 = (of(confusion).tolist() for of in (score.precision, score.recall, score.f1))
     by_class = {
-        name: OfClass(
-            int(confusion[k].sum()), precision[k], recall[k], f1[k], float(score.auroc(p[:, k], truth == k))
-        )
+        name: OfClass(int(confusion[k].sum()), precision[k], recall[k], f1[k], float(score.auroc(p[:, k], truth == k)))
         for k, name in enumerate(classes)
     }
     return ClassSummary(dataset, len(rows), len(set(groups)), measures, by_class, confusion.astype(int).tolist())
