@@ -109,8 +109,11 @@ def evaluate(
     model: str | None = None,
     /,
     *,
-    data: Path,
+    data: Path | None = None,
     predictions: Path | None = None,
+    labels: Path | None = None,
+    train: Path | None = None,
+    classes: str | None = None,
     dataset: Annotated[list[str] | None, Parameter(negative="")] = None,
     split: str = "test",
     output: Path | None = None,
@@ -120,16 +123,24 @@ def evaluate(
     segmenter: str | None = None,
 ) -> int:
     """Measure how well a model's masks fit the truth, or how well a classifier tells symmetry or class, image by image;
-    print means with their intervals.
+    print means with their intervals. Also of anyone's predicted classes: --predictions FILE.csv.
 
     Parameters
     ----------
     model
         Name of a bundled model (default: the one that `analyze` uses), an exported ONNX file, or a run folder.
     data
-        Folder that holds one or more data sets in their official layouts.
+        Folder that holds one or more data sets in their official layouts. Needed, but for a CSV file with its truth.
     predictions
-        Folder of predicted masks (<image id>.png) to measure instead of a model.
+        Measured instead of a model: a folder of predicted masks (<image id>.png), or a CSV file of predicted classes:
+        image id, and fold_1_pred, fold_2_pred, ..., or prediction, or the probability of each class.
+    labels
+        With a CSV file: the true classes of its images, image_id and dx (or true_label), lesion_id if known. Default:
+        the file's own true_label, else the labels of --data.
+    train
+        With a CSV file: metadata of the images it was trained on, to tell the share of images whose lesion is in it.
+    classes
+        With a CSV file: the classes, separated by commas, in the order of their codes. Default: HAM10000's seven.
     dataset
         Only this data set; may be given several times. Default: those of the training, else all that have masks.
     split
@@ -151,10 +162,26 @@ def evaluate(
 
     if predictions and model:
         raise CutisError("a model and --predictions are given: evaluate one of them")
+    command = shlex.join(["cutis", *sys.argv[1:]])
+    if predictions and not predictions.is_dir() and (predictions.is_file() or predictions.suffix.lower() == ".csv"):
+        from cutis.evaluation import prediction_verb
+
+        if limit or symmetry_model or segmenter:
+            raise CutisError(
+                "--limit, --symmetry-model and --segmenter are for models, not for a CSV file: leave them out"
+            )
+        return prediction_verb.run(
+            predictions, labels=labels, train=train, classes=classes, data=data, datasets=dataset, output=output,
+            against=against, command=command,
+        )  # fmt: skip
+    if labels or train or classes:
+        raise CutisError("--labels, --train and --classes are for --predictions FILE.csv: give that file")
+    if data is None:
+        raise CutisError("there is nothing to measure on: give the folder of data sets with --data")
     if not predictions and (task := _task(model)) != "segmentation":
         return _evaluate_classifier(
             Path(model or ""), task, symmetry_model, segmenter, data=data, datasets=dataset, part=split, output=output,
-            against=against, limit=limit, command=shlex.join(["cutis", *sys.argv[1:]]),
+            against=against, limit=limit, command=command,
         )  # fmt: skip
     if predictions:
         subject = verb.of_masks(predictions)
@@ -168,7 +195,7 @@ def evaluate(
             subject = verb.of_model(load_model(model), predict_mask)
     return verb.run(
         subject, data, datasets=dataset, part=split, output=output, against=against, limit=limit,
-        command=shlex.join(["cutis", *sys.argv[1:]]),
+        command=command,
     )  # fmt: skip
 
 

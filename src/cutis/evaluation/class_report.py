@@ -15,13 +15,23 @@ from cutis.errors import CutisError
 from cutis.evaluation.class_summary import ClassComparison, ClassSummary, compare_classes, summarise_classes
 from cutis.evaluation.classifiers import ClassRow, ClassSubject, MaskOf, judge, select_labelled
 from cutis.evaluation.evaluate import Failure
+from cutis.evaluation.folds import FoldSummary, fold_tables
 from cutis.evaluation.report import failure_list, make_folder
 from cutis.evaluation.statistics import Interval
 from cutis.evaluation.summary import BOOTSTRAP
 from cutis.evaluation.tables import markdown_table, write_json
 from cutis.files import atomic_write
 
-__all__ = ["TITLES", "ClassReport", "markdown", "read_class_rows", "run", "summary_tables", "write_class_rows"]
+__all__ = [
+    "TITLES",
+    "ClassReport",
+    "markdown",
+    "publish",
+    "read_class_rows",
+    "run",
+    "summary_tables",
+    "write_class_rows",
+]
 
 TITLES = {
     "accuracy": "Accuracy",
@@ -30,6 +40,9 @@ TITLES = {
     "macro_precision": "Precision, macro",
     "macro_recall": "Recall, macro",
     "macro_f1": "F1, macro",
+    "weighted_precision": "Precision, weighted",
+    "weighted_recall": "Recall, weighted",
+    "weighted_f1": "F1, weighted",
     "auroc": "AUROC",
     "macro_auroc": "AUROC, macro",
     "melanoma_sensitivity_at_0.8": "Melanoma: sensitivity at specificity 0.8",
@@ -49,20 +62,30 @@ TITLES = {
 }
 """Measures in the order of a table, and what it calls them."""
 
-NOTE = """Each with its {confidence:.0%} bootstrap interval (lesions resampled, {resamples:,} times). Macro averages are
-over the classes that have images. Maps are measured as in SE-LCN, Sec. 5.3.2."""
+NOTE = """Each with its {confidence:.0%} bootstrap interval ({resamples:,} resamples of {unit}). Macro averages are over
+the classes that have images, weighted ones by their number."""
+NOTE_ON_MAPS = " Maps are measured as in SE-LCN, Sec. 5.3.2."
+NOTE_ON_FOLDS = (
+    "SD: the standard deviation of the folds, divisor n as SE-LCN prints it. Intervals: as below, of the mean."
+)
 
 _TEXT = ("dataset", "id", "group", "truth", "answer")
 _MAPS = tuple(f"{prefix}{name}" for prefix in ("", "gaussian_") for name in ("iou", "overlap", "hit"))
 
 
 class ClassReport(NamedTuple):
-    """Everything one evaluation has to say; `origin` is what to print of model, split, version and command."""
+    """Everything one evaluation has to say; `origin` is what to print of model, split, version and command.
+
+    `folds`: where the summaries are of folds. `unit`: what the intervals resample. `left_out`: images without truth.
+    """
 
     origin: Mapping[str, Any]
     summaries: Sequence[ClassSummary]
     comparisons: Sequence[ClassComparison]
     failures: Sequence[Failure]
+    folds: FoldSummary | None = None
+    unit: str = "lesions"
+    left_out: Sequence[str] = ()
 
 
 def run(
@@ -101,21 +124,30 @@ def run(
     } | ({"compared with": str(against)} if against else {})  # fmt: skip
     comparisons = compare_classes(rows, others, BOOTSTRAP) if against and rows else []
     report = ClassReport(origin, summarise_classes(rows, BOOTSTRAP), comparisons, failures)
+    publish(report, rows, output)
+    return 1 if failures else 0
+
+
+def publish(report: ClassReport, rows: Sequence[ClassRow], output: Path | None) -> None:
+    """Print the report; into the folder `output`, where given, rows.csv, summary.json and summary.md."""
     sys.stdout.write(markdown(report))
     if output:
         write_class_rows(output / "rows.csv", rows)
-        named = {"datasets": report.summaries, "comparisons": comparisons, "failures": failures}
-        write_json(output / "summary.json", {"origin": origin, "bootstrap": BOOTSTRAP, **named})
+        named = {"datasets": report.summaries, "comparisons": report.comparisons, "failures": report.failures}
+        named |= {name: of for name in ("folds", "left_out") if (of := getattr(report, name))}
+        write_json(output / "summary.json", {"origin": report.origin, "bootstrap": BOOTSTRAP, **named})
         atomic_write(output / "summary.md", "# Evaluation\n\n" + markdown(report))
-    return 1 if failures else 0
 
 
 def markdown(report: ClassReport) -> str:
     """The report as a page: where it comes from, the tables, the comparison, what could not be measured."""
     lines = [f"- {key}: `{value}`" if key == "command" else f"- {key}: {value}" for key, value in report.origin.items()]
     parts = ["\n".join(lines)]
+    if report.folds:
+        parts += [fold_tables(report.folds, TITLES), NOTE_ON_FOLDS]
     if report.summaries:
-        parts += [summary_tables(report.summaries), NOTE.format(**BOOTSTRAP._asdict())]
+        of_maps = NOTE_ON_MAPS if any("map_iou" in s.measures for s in report.summaries) else ""
+        parts += [summary_tables(report.summaries), NOTE.format(unit=report.unit, **BOOTSTRAP._asdict()) + of_maps]
     parts += [_comparison(comparison) for comparison in report.comparisons]
     if report.failures:
         parts.append(failure_list(report.failures))
@@ -130,9 +162,11 @@ def summary_tables(summaries: Sequence[ClassSummary]) -> str:
             lines.append([title, *(_interval(s.measures.get(name)) for s in summaries)])
     parts = [markdown_table(["", *(s.dataset for s in summaries)], lines)]
     for s in summaries:
-        header = [s.dataset, "Images", "Precision", "Recall", "F1", "AUROC", *(f"as {name}" for name in s.by_class)]
+        ranked = any(not math.isnan(of.auroc) for of in s.by_class.values())
+        parts_of_class = ("Precision", "Recall", "F1", *(["AUROC"] if ranked else []))
+        header = [s.dataset, "Images", *parts_of_class, *(f"as {name}" for name in s.by_class)]
         rows = [
-            [name, f"{of.images:,}", *(_number(value) for value in of[1:]), *map(str, counts)]
+            [name, f"{of.images:,}", *map(_number, of[1 : len(parts_of_class) + 1]), *map(str, counts)]
             for (name, of), counts in zip(s.by_class.items(), s.confusion, strict=True)
         ]
         parts.append(markdown_table(header, rows))
@@ -140,7 +174,7 @@ def summary_tables(summaries: Sequence[ClassSummary]) -> str:
 
 
 def write_class_rows(path: Path, rows: Sequence[ClassRow]) -> None:
-    """One line an image: truth, answer, every probability with all its digits, the set, maps; NaN is an empty cell."""
+    """One line an image: truth, answer, every probability with all its digits, the set, maps; NaN: an empty cell."""
     classes = list(rows[0].probabilities) if rows else []
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
@@ -148,7 +182,8 @@ def write_class_rows(path: Path, rows: Sequence[ClassRow]) -> None:
     for row in rows:
         known = [getattr(row, name) for name in _TEXT]
         held = "" if row.held is None else "|".join(row.held) or "-"
-        numbers = [row.unlikeness, *row.probabilities.values(), *row.maps.values()]
+        maps = [row.maps.get(name, math.nan) for name in _MAPS]
+        numbers = [row.unlikeness, *row.probabilities.values(), *maps]
         cells = ["" if value is None or math.isnan(value) else repr(float(value)) for value in numbers]
         table.writerow([*known, int(row.sure), held, *cells])
     atomic_write(path, text.getvalue())
@@ -173,7 +208,7 @@ def read_class_rows(path: Path) -> list[ClassRow]:
 
 def _row(line: dict[str, str], classes: Sequence[str]) -> ClassRow:
     held = {"": None, "-": ()}.get(line["set"], tuple(line["set"].split("|")))
-    probabilities = {name: float(line[f"p_{name}"]) for name in classes}
+    probabilities = {name: float(line[f"p_{name}"] or "nan") for name in classes}
     if not {line["truth"], line["answer"]} <= probabilities.keys():
         raise ValueError(f"{line['id']} has a class without a probability")
     return ClassRow(

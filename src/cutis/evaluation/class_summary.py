@@ -22,7 +22,16 @@ from cutis.evaluation.summary import Bootstrap
 from cutis.metrics import classification as score
 from cutis.metrics.calibration import expected_calibration_error
 
-__all__ = ["BINS", "ClassComparison", "ClassSummary", "OfClass", "compare_classes", "mcnemar", "summarise_classes"]
+__all__ = [
+    "BINS",
+    "ClassComparison",
+    "ClassSummary",
+    "OfClass",
+    "compare_classes",
+    "mcnemar",
+    "statistic_of",
+    "summarise_classes",
+]
 
 BINS = 15
 """Of the expected calibration error (Guo et al., 2017)."""
@@ -79,6 +88,10 @@ class _Table(NamedTuple):
         truth, called = (np.array([classes.index(getattr(row, name)) for row in rows]) for name in ("truth", "answer"))
         return cls(truth, called, np.array([list(row.probabilities.values()) for row in rows]), classes)
 
+    @property
+    def scored(self) -> bool:
+        return bool(np.isfinite(self.probabilities).all())
+
 
 def summarise_classes(rows: Sequence[ClassRow], resampling: Bootstrap) -> list[ClassSummary]:
     """Rows of any number of data sets -> a `ClassSummary` of each, in the order they appear."""
@@ -98,11 +111,11 @@ def compare_classes(
         first, second = [one[name] for name in shared], [two[name] for name in shared]
         if any(a.truth != b.truth for a, b in zip(first, second, strict=True)):
             raise CutisError("the two evaluations know different classes of the same images: compare one task")
-        stats = _statistic(first, of_answers_only=True), _statistic(second, of_answers_only=True)
+        stats = statistic_of(first, of_answers_only=True), statistic_of(second, of_answers_only=True)
 
         def difference(weights: Values, stats: tuple[Statistic, Statistic] = stats) -> dict[str, Values]:
             left, right = (stat(weights) for stat in stats)
-            return {name: left[name] - right[name] for name in left}
+            return {name: left[name] - right[name] for name in left if name in right}
 
         right = [np.array([row.answer == row.truth for row in side]) for side in (first, second)]
         only = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
@@ -127,35 +140,41 @@ def mcnemar(first: int, second: int) -> float:
 
 def _summary(dataset: str, rows: Sequence[ClassRow], resampling: Bootstrap) -> ClassSummary:
     groups = [row.group for row in rows]
-    measures = bootstrap(_statistic(rows, of_answers_only=False), groups, **resampling._asdict())
-    truth, called, p, classes = _Table.of(rows)
+    measures = bootstrap(statistic_of(rows, of_answers_only=False), groups, **resampling._asdict())
+    table = _Table.of(rows)
+    truth, called, p, classes = table
     confusion = score.confusion_matrix(truth, called, len(classes))
     precision, recall, f1 = (of(confusion).tolist() for of in (score.precision, score.recall, score.f1))
+    area = [float(score.auroc(p[:, k], truth == k)) if table.scored else math.nan for k in range(len(classes))]
     by_class = {
-        name: OfClass(int(confusion[k].sum()), precision[k], recall[k], f1[k], float(score.auroc(p[:, k], truth == k)))
+        name: OfClass(int(confusion[k].sum()), precision[k], recall[k], f1[k], area[k])
         for k, name in enumerate(classes)
     }
     return ClassSummary(dataset, len(rows), len(set(groups)), measures, by_class, confusion.astype(int).tolist())
 
 
-def _statistic(rows: Sequence[ClassRow], *, of_answers_only: bool) -> Statistic:
-    """(R, N) weights of the rows -> (R,) values of every measure that they allow."""
+def statistic_of(rows: Sequence[ClassRow], *, of_answers_only: bool) -> Statistic:
+    """(R, N) weights of the rows -> (R,) values of every measure that they allow.
+
+    Where an image has no probabilities (NaN) there is no measure that needs them.
+    """
     table = _Table.of(rows)
     squared = score.brier(table.probabilities, table.truth)
 
     def statistic(weights: Values) -> dict[str, Values]:
         total = weights.sum(-1)
         found = _answers(table, weights)
-        found["brier"] = weights @ squared / total
-        found["ece"] = expected_calibration_error(table.probabilities, table.truth, BINS, weights)
+        if table.scored:
+            found |= _ranking(table, weights)
+            found["brier"] = weights @ squared / total
+            found["ece"] = expected_calibration_error(table.probabilities, table.truth, BINS, weights)
         return found if of_answers_only else found | _sets(rows, weights) | _maps(rows, weights)
 
     return statistic
 
 
 def _answers(table: _Table, weights: Values) -> dict[str, Values]:
-    truth, called, p, classes = table
-    confusion = score.confusion_matrix(truth, called, len(classes), weights)
+    confusion = score.confusion_matrix(table.truth, table.called, len(table.classes), weights)
     found = {
         "accuracy": score.accuracy(confusion),
         "balanced_accuracy": score.balanced_accuracy(confusion),
@@ -163,6 +182,13 @@ def _answers(table: _Table, weights: Values) -> dict[str, Values]:
     }
     for name, values in (("precision", score.precision), ("recall", score.recall), ("f1", score.f1)):
         found[f"macro_{name}"] = score.macro(values(confusion), confusion)
+        found[f"weighted_{name}"] = score.weighted(values(confusion), confusion)
+    return found
+
+
+def _ranking(table: _Table, weights: Values) -> dict[str, Values]:
+    truth, _, p, classes = table
+    found = {}
     if len(classes) == 2:
         found["auroc"] = score.auroc(p[:, 1], truth == 1, weights)
     else:

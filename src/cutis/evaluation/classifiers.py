@@ -68,7 +68,10 @@ class ClassSubject:
 
 @dataclass(frozen=True)
 class ClassRow:
-    """One image. `maps`: localisation of its map and, with `gaussian_`, of the centred Gaussian; NaN without a mask."""
+    """One image. `maps`: localisation of its map and, with `gaussian_`, of the centred Gaussian; NaN without a mask.
+
+    Of someone's predicted classes alone the probabilities are NaN and there are no maps.
+    """
 
     dataset: str
     id: str

@@ -1,91 +1,207 @@
-"""Predicted classes of anyone from a CSV file, with several folds: read, checked against labels, measured.
+"""Anyone's predicted classes from a CSV file: of one model or several folds, as names, codes or probabilities; checked.
 
-SE-LCN, Sec. 5.4.3: each fold's network answers for the same test images; measures are means over the folds, with the
-standard deviation of the folds (divisor n, as the paper's printed ones are). Columns: `image_name` and `fold_<n>_pred`.
+SE-LCN, Sec. 5.4.3, publishes `image_name` and `fold_<n>_pred`; the ISIC challenges take `image` and one column of
+probabilities a class. Both are read here, and a column of one predicted class beside them. `prediction_truth.py` finds
+the truth.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cutis.data.layout import read_table
+from cutis.data.layout import IMAGE_SUFFIXES, read_table
 from cutis.errors import CutisError
-from cutis.metrics import classification as c
 
-__all__ = ["Folds", "measures", "read_folds", "read_labels", "share_seen"]
+__all__ = [
+    "ID_COLUMNS",
+    "LABEL_COLUMNS",
+    "Classes",
+    "Predictions",
+    "column_of",
+    "image_id",
+    "names",
+    "read_predictions",
+]
+
+ID_COLUMNS = ("image_name", "image", "image_id", "isic_id", "id")
+LABEL_COLUMNS = ("prediction", "predicted", "pred", "label_pred")
+TOLERANCE = 0.02
+"""How far an image's probabilities may sum from 1: they may be rounded to two digits."""
 
 
-class Folds(NamedTuple):
-    """N images: ids, lesions, true class indices (N,), and the answers of F folds (F, N)."""
+@dataclass(frozen=True)
+class Classes:
+    """The classes there are, in the order of their codes; codes count only where the user `gave` that order."""
 
+    names: tuple[str, ...]
+    gave: bool
+
+    @classmethod
+    def of_text(cls, text: str) -> Classes:
+        """Names from the command line, separated by commas; CutisError for fewer than two or a name twice.
+
+        >>> Classes.of_text("nv, mel").names
+        ('nv', 'mel')
+        """
+        names = tuple(name.strip() for name in text.split(","))
+        if len(names) < 2 or "" in names or len({name.casefold() for name in names}) < len(names):
+            raise CutisError(f"--classes {text}: give two or more different names, separated by commas")
+        return cls(names, True)
+
+    def index(self, text: str, where: str) -> int:
+        """A name (case ignored) or a code -> its index; CutisError says `where` an unknown one is.
+
+        >>> Classes(("nv", "mel"), gave=True).index("MEL", "a.csv"), Classes(("nv", "mel"), gave=True).index("0", "")
+        (1, 0)
+        """
+        for number, name in enumerate(self.names):
+            if text == name or text.casefold() == name.casefold():
+                return number
+        if self.gave and text.isdecimal() and int(text) < len(self.names):
+            return int(text)
+        if not text:
+            raise CutisError(f"{where} has no class: fill the cell or remove the row")
+        todo = "say what codes mean with --classes nv,mel,..." if text.isdecimal() else "name all with --classes"
+        raise CutisError(
+            f"{where} has the unknown class {text!r}; known: {', '.join(self.names)}: correct it, or {todo}"
+        )
+
+
+class Predictions(NamedTuple):
+    """N images: `answers` (F, N) class indices of F models; `folds` (F,) their numbers, empty where there is one model.
+
+    `probabilities` (N, K) of one model, None where only classes are given. `rows`: the file's own, for its truth.
+    """
+
+    path: Path
+    classes: Classes
     ids: list[str]
-    lesions: list[str]
-    truth: NDArray[np.int64]
+    folds: tuple[int, ...]
     answers: NDArray[np.int64]
+    probabilities: NDArray[np.float64] | None
+    rows: list[dict[str, str]]
 
 
-def read_labels(path: Path) -> dict[str, tuple[str, str]]:
-    """Image id -> (class, lesion) of a HAM10000 metadata file; CutisError for an image in two classes."""
-    found: dict[str, tuple[str, str]] = {}
-    for row in read_table(path):
-        if missing := [name for name in ("image_id", "dx", "lesion_id") if not row.get(name)]:
-            raise CutisError(f"{path} has a row without {missing[0]}: give a file like HAM10000_metadata.csv")
-        known = found.setdefault(row["image_id"], (row["dx"], row["lesion_id"]))
-        if known[0] != row["dx"]:
-            raise CutisError(f"{path}: {row['image_id']} is both {known[0]} and {row['dx']}: keep the right row")
-    return found
-
-
-def read_folds(path: Path, labels: dict[str, tuple[str, str]], classes: Sequence[str]) -> Folds:
-    """The predictions in `path` for exactly the images of `labels`; CutisError names what is wrong and where."""
+def read_predictions(path: Path, classes: Classes) -> Predictions:
+    """The predictions in `path`; CutisError names what is wrong, where, and what to do."""
     rows = read_table(path)
-    columns = sorted(
-        (int(m[1]), name) for name in (rows[0] if rows else {}) if (m := re.fullmatch(r"fold_(\d+)_pred", name))
-    )
-    if not columns or "image_name" not in rows[0]:
-        raise CutisError(f"{path} needs the columns image_name and fold_1_pred, fold_2_pred, ...")
-    absent = sorted(set(range(1, columns[-1][0] + 1)) - {number for number, _ in columns})
-    if absent:
-        raise CutisError(f"{path} has no column fold_{absent[0]}_pred: add it, or number the folds without a gap")
-    ids = [row["image_name"] for row in rows]
-    for problem, names in (
-        (
-            "in it twice: keep one row",
-            {name for name in ids if ids.count(name) > 1} if len(set(ids)) < len(ids) else set(),
-        ),
-        ("unknown to the labels: add their labels or remove their rows", set(ids) - labels.keys()),
-        ("missing from it: add their predictions or remove their labels", labels.keys() - set(ids)),
-    ):
-        if names:
-            raise CutisError(f"{path}: {len(names)} images are {problem}: {', '.join(sorted(names)[:5])}")
-    index = {name: number for number, name in enumerate(classes)}
-    for row in rows:
-        for name in (labels[row["image_name"]][0], *(row[column] for _, column in columns)):
-            if name not in index:
-                raise CutisError(
-                    f"{path}: {row['image_name']} has the unknown class {name!r}; known: {', '.join(classes)}"
-                )
-    truth = np.array([index[labels[name][0]] for name in ids])
-    answers = np.array([[index[row[column]] for row in rows] for _, column in columns])
-    return Folds(ids, [labels[name][1] for name in ids], truth, answers)
+    if not rows:
+        raise CutisError(f"{path} holds no predictions: give a header line and a row for each image")
+    header = list(rows[0])
+    key = column_of(header, ID_COLUMNS)
+    if key is None:
+        raise CutisError(f"{path} has no column of image ids: name one {', '.join(ID_COLUMNS)}")
+    ids = [image_id(row[key]) for row in rows]
+    if not all(ids):
+        raise CutisError(f"{path}, line {ids.index('') + 2}, has no image id: fill it or remove the row")
+    if twice := [name for name, count in Counter(ids).items() if count > 1]:
+        raise CutisError(f"{path}: {len(twice)} images are in it twice: keep one row of each: {names(twice)}")
+    folds = _fold_columns(path, header)
+    label, table = column_of(header, LABEL_COLUMNS), _probability_columns(path, header, classes)
+    if folds and (label or table):
+        raise CutisError(f"{path} has fold_{min(folds)}_pred and {label or next(iter(table.values()))}: keep one kind")
+    if not (folds or label or table):
+        raise CutisError(
+            f"{path} has no predictions: it needs fold_1_pred, fold_2_pred, ..., or {LABEL_COLUMNS[0]}, or a "
+            f"probability column for each of {', '.join(classes.names)} (other classes: --classes)"
+        )
+    probabilities = _probabilities(path, rows, ids, list(table.values())) if table else None
+    columns = list(folds.values()) or ([label] if label else [])
+    answers = [
+        [classes.index(row[name], f"{path}: {image}, column {name},") for row, image in zip(rows, ids, strict=True)]
+        for name in columns
+    ]
+    if not columns:
+        assert probabilities is not None
+        answers = [probabilities.argmax(1).tolist()]
+    return Predictions(path, classes, ids, tuple(folds), np.array(answers, np.int64), probabilities, rows)
 
 
-def measures(folds: Folds, classes: int) -> dict[str, NDArray[np.float64]]:
-    """Each measure's value in every fold, (F,); mean and SD are the reader's."""
-    m = np.stack([c.confusion_matrix(folds.truth, answer, classes) for answer in folds.answers])
-    found = {"accuracy": c.accuracy(m), "balanced_accuracy": c.balanced_accuracy(m), "kappa": c.cohen_kappa(m)}
-    for name, of in (("precision", c.precision), ("recall", c.recall), ("f1", c.f1)):
-        found |= {f"macro_{name}": c.macro(of(m), m), f"weighted_{name}": c.weighted(of(m), m)}
+def column_of(header: Sequence[str], wanted: Sequence[str]) -> str | None:
+    """The column of `header` that has one of the `wanted` names, the first of them that is there; case ignored.
+
+    >>> column_of(["Image", "dx"], ID_COLUMNS)
+    'Image'
+    """
+    known = {name.casefold().strip(): name for name in header}
+    return next((known[name] for name in wanted if name in known), None)
+
+
+def image_id(text: str) -> str:
+    """An id, also where it is written as a file.
+
+    >>> image_id("ISIC_0030038.jpg"), image_id("ISIC_0030038")
+    ('ISIC_0030038', 'ISIC_0030038')
+    """
+    stem, dot, suffix = text.rpartition(".")
+    return stem if f"{dot}{suffix}".lower() in IMAGE_SUFFIXES else text
+
+
+def names(found: Sequence[str]) -> str:
+    """The first five, and how many more.
+
+    >>> names(list("gfedcba"))
+    'a, b, c, d, e and 2 more'
+    """
+    return ", ".join(sorted(found)[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
+
+
+def _fold_columns(path: Path, header: Sequence[str]) -> dict[int, str]:
+    found = {int(m[1]): name for name in header if (m := re.fullmatch(r"fold_(\d+)_pred", name.casefold()))}
+    if not found:
+        return {}
+    for number in range(min(1, *found), max(found)):
+        if number not in found:
+            raise CutisError(f"{path} has no column fold_{number}_pred: add it, or number the folds without a gap")
+    return dict(sorted(found.items()))
+
+
+def _probability_columns(path: Path, header: Sequence[str], classes: Classes) -> Mapping[str, str]:
+    """Class -> its column, `<class>`, `p_<class>` or `prob_<class>`; empty where there is none of any class."""
+    found = {}
+    for name in classes.names:
+        column = column_of(header, [f"{prefix}{name.casefold()}" for prefix in ("", "p_", "prob_")])
+        if column is not None:
+            found[name] = column
+    if found and (absent := [name for name in classes.names if name not in found]):
+        raise CutisError(
+            f"{path} has probabilities of {', '.join(found)} but not of {', '.join(absent)}: add the columns, or name "
+            f"the classes there are: --classes {','.join(found)}"
+        )
     return found
 
 
-def share_seen(folds: Folds, training: dict[str, tuple[str, str]]) -> float:
-    """Share of the images whose lesion is among those of the training labels."""
-    seen = {lesion for _, lesion in training.values()}
-    return float(np.mean([lesion in seen for lesion in folds.lesions]))
+def _probabilities(
+    path: Path, rows: Sequence[Mapping[str, str]], ids: Sequence[str], columns: Sequence[str]
+) -> NDArray[np.float64]:
+    table = []
+    for row, image in zip(rows, ids, strict=True):
+        for column in columns:
+            if not 0 <= _number(row[column]) <= 1:  # also NaN
+                raise CutisError(
+                    f"{path}: {image} has {row[column]!r} for {column}: probabilities are numbers from 0 to 1 (apply "
+                    "softmax to logits)"
+                )
+        values = [_number(row[column]) for column in columns]
+        if abs(sum(values) - 1) > TOLERANCE:
+            raise CutisError(
+                f"{path}: the probabilities of {image} sum to {sum(values):.3g}, not 1: divide by their sum"
+            )
+        table.append(values)
+    return np.array(table)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
