@@ -19,7 +19,7 @@ from typing import Any
 from cutis.evaluation.tables import markdown_table
 from cutis.files import atomic_write
 
-__all__ = ["accuracy", "loader", "main", "memory", "rendered", "speed"]
+__all__ = ["accuracy", "classes", "loader", "main", "memory", "rendered", "speed"]
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -27,25 +27,47 @@ PAGES = [ROOT / "README.md"]
 MARKED = re.compile(r"(<!-- (\w+) from benchmarks/results -->\n).*?(<!-- end -->)", re.DOTALL)
 MEASURES = {"dice": ("Dice", 3), "jaccard": ("Jaccard", 3), "hd95_256": ("HD95, px at 256", 1)}
 
+CLASS_MEASURES = {
+    "accuracy": ("Accuracy", 3),
+    "balanced_accuracy": ("Balanced accuracy", 3),
+    "kappa": ("Cohen's kappa", 3),
+    "auroc": ("AUROC", 3),
+}
+
 
 def accuracy(results: Path) -> str:
     """One line a data set and model: each mean with its interval."""
-    reports = {path.stem.removeprefix("accuracy-"): _load(path) for path in sorted(results.glob("accuracy-*.json"))}
+    reports = {
+        path.stem.removeprefix("accuracy-"): _load(path) for path in sorted(results.glob("accuracy-segmenter-*.json"))
+    }
     header = ["Data set", "Model", "Images (lesions)", "Size, px", *(title for title, _ in MEASURES.values())]
     found = [(of["dataset"], model, of) for model, report in reports.items() for of in report["datasets"]]
     order = list(dict.fromkeys(dataset for dataset, _, _ in found))
     lines = [
-        [dataset, model, f"{of['images']:,} ({of['lesions']:,})", of["sizes"], *_means(of["measures"])]
+        [dataset, model, f"{of['images']:,} ({of['lesions']:,})", of["sizes"], *_means(of["measures"], MEASURES)]
         for dataset, model, of in sorted(found, key=lambda entry: order.index(entry[0]))
     ]
     origins = [report["origin"] for report in reports.values()]
     return _table(header, lines, [f"{origin['command']}: {origin['split']}" for origin in origins])
 
 
+def classes(results: Path) -> str:
+    """One line a classifier: accuracy, balanced accuracy and what else is said of classes, with intervals."""
+    paths = [path for task in ("symmetry", "lesion") for path in sorted(results.glob(f"accuracy-{task}-*.json"))]
+    reports = {path.stem.removeprefix("accuracy-"): _load(path) for path in paths}
+    header = ["Model", "Test images (lesions)", *(title for title, _ in CLASS_MEASURES.values())]
+    lines = [
+        [model, f"{of['dataset']} {of['images']:,} ({of['lesions']:,})", *_means(of["measures"], CLASS_MEASURES)]
+        for model, report in reports.items()
+        for of in report["datasets"]
+    ]
+    return _table(header, lines, [f"`{report['origin']['command']}`" for report in reports.values()])
+
+
 def speed(results: Path) -> str:
     """One line a program of the interleaved benchmarks: median time with its spread, and the ratio to U."""
     header = ["One thread, warm", "ms", "ratio to U", "goal"]
-    return _benchmarks(results, ["network", "pipeline"], header, ["ms", "ratio to U"])
+    return _benchmarks(results, ["network", "pipeline", "cascade"], header, ["ms", "ratio to U"])
 
 
 def memory(results: Path) -> str:
@@ -60,7 +82,13 @@ def loader(results: Path) -> str:
     return _benchmarks(results, ["data"], ["Training at", *columns, "goal"], columns)
 
 
-TABLES: dict[str, Callable[[Path], str]] = {"accuracy": accuracy, "speed": speed, "memory": memory, "loader": loader}
+TABLES: dict[str, Callable[[Path], str]] = {
+    "accuracy": accuracy,
+    "classes": classes,
+    "speed": speed,
+    "memory": memory,
+    "loader": loader,
+}
 
 
 def rendered(page: str, results: Path) -> str:
@@ -98,10 +126,10 @@ def _table(header: Sequence[str], lines: Sequence[Sequence[str]], sources: Seque
     return markdown_table(header, lines) + "\n\n" + "\n".join(f"- {source}" for source in sources)
 
 
-def _means(measures: dict[str, Any]) -> list[str]:
+def _means(measures: dict[str, Any], wanted: dict[str, tuple[str, int]]) -> list[str]:
     return [
         f"{measures[name]['mean']:.{digits}f} [{measures[name]['low']:.{digits}f}, {measures[name]['high']:.{digits}f}]"
-        for name, (_, digits) in MEASURES.items()
+        for name, (_, digits) in wanted.items()
     ]
 
 

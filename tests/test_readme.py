@@ -25,6 +25,8 @@ LONG = {
     "pip install": "changes the environment the tests run in; the Makefile installs the same",
     "source .venv": "belongs to a shell",
     "cutis train supervised --config configs/sparsesegnet/bundled": "trains for hours on research images",
+    "cutis train symmetry --config configs/se-lcn/symmetry.yaml": "trains on research images from ImageNet weights",
+    "cutis train lesion --config configs/se-lcn/lesion.yaml": "trains on research images from ImageNet weights",
 }
 """What is not run here, and why; those of cutis are still parsed."""
 
