@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cutis.analysis.batch import Options, analyze_to_folder
+from cutis.analysis.cascade import choose_cascade
 from cutis.analysis.runtime import load_model
 from cutis.data.synthetic import write_folder
 from cutis.errors import CutisError
@@ -25,12 +26,13 @@ def run(output: Path, say: Callable[[str], None]) -> int:
     Answers 0, or 1 where a lesion was not analysed. Raises `CutisError` where `output` cannot be written.
     """
     model = load_model()
+    options = Options(cascade=choose_cascade(None, None, True))
     drawn = output / "drawn"
     try:
         write_folder(drawn, COUNT, SEED)
     except OSError as error:
         raise CutisError(f"{drawn} cannot be written ({error.strerror}): choose another --output") from error
-    records = list(analyze_to_folder([drawn / "images"], output, model, Options(), resume=False))
+    records = list(analyze_to_folder([drawn / "images"], output, model, options, resume=False))
     for record in records:
         say(_line(record, drawn / "masks", output))
     say(f"Drawn lesions, not photographs. For your own: cutis analyze FOLDER --output {output.name}-mine")
