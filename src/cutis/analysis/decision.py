@@ -47,6 +47,8 @@ class SymmetryRule(NamedTuple):
 
 
 class ClassRule(NamedTuple):
+    """`unlikeness_limit`: the squared distance from the training images above which the answer is 'not sure'."""
+
     classes: Sequence[str]
     temperature: float
     conformal: Conformal
