@@ -31,7 +31,7 @@ CLASS_MEASURES = {
     "accuracy": ("Accuracy", 3),
     "balanced_accuracy": ("Balanced accuracy", 3),
     "kappa": ("Cohen's kappa", 3),
-    "auroc": ("AUROC", 3),
+    "macro_f1": ("F1, macro", 3),
 }
 
 
