@@ -16,6 +16,7 @@ from cutis import analyze
 from cutis.analysis import batch
 from cutis.analysis.batch import Options, analyze_to_folder
 from cutis.analysis.cascade import MAP_SIDE, Cascade, load_cascade, on_picture
+from cutis.analysis.classifier import load_symmetry
 from cutis.analysis.pipeline import analyze_image
 from cutis.analysis.runtime import Segmenter
 from cutis.data.synthetic import SyntheticLesion, draw_skin
@@ -122,7 +123,7 @@ def test_networks_see_what_they_were_trained_to_see(
     toy: Segmenter, write_symmetry: Write, tmp_path: Path, placed: np.ndarray, masking: str, pale: set[str]
 ) -> None:
     """The toy's map is darkness, in 16 x 16 cells: what the masking blackens is dark, other skin is pale."""
-    networks = load_cascade(write_symmetry(tmp_path / "s.onnx", masking=masking, map_side=16))
+    networks = Cascade(load_symmetry(write_symmetry(tmp_path / "s.onnx", masking=masking, map_side=16)))
     laid = analyze_image(placed, toy, name="x", cascade=Cascade(networks.symmetry)).symmetry_map
     assert laid is not None and laid[187, 187] > 200
     skin = {"far": laid[60, 60], "near": laid[218, 136]}  # near: in a corner of the lesion's box dilated by 1.4
@@ -132,7 +133,7 @@ def test_networks_see_what_they_were_trained_to_see(
 def test_a_large_photo_is_masked_at_the_size_it_was_decoded(
     toy: Segmenter, write_symmetry: Write, tmp_path: Path, placed: np.ndarray
 ) -> None:
-    networks = Cascade(load_cascade(write_symmetry(tmp_path / "s.onnx", masking="segmentation")).symmetry)
+    networks = Cascade(load_symmetry(write_symmetry(tmp_path / "s.onnx", masking="segmentation")))
     large = cv2.resize(placed, (3000, 3000), interpolation=cv2.INTER_CUBIC)
     content = cv2.imencode(".jpg", large[..., ::-1])[1].tobytes()
     outcome = analyze_image(content, toy, name="large", cascade=networks)
