@@ -33,7 +33,7 @@ HEAVY = [
 ]
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"}
 FILE_LIMIT = 4e6
-WEIGHTS_LIMIT = 10e6
+WEIGHTS_LIMIT = 25_000_000  # all bundled networks together
 
 
 def files() -> list[Path]:
