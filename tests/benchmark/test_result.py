@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -34,14 +35,15 @@ def test_verdict(row, met):
     assert verdict(row) is met
 
 
-def test_json_is_complete_and_names_no_machine(tmp_path):
+def test_json_is_complete_and_names_no_machine(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/some/where/bin/cutis", "benchmark", "a b"])
     publish(result(), tmp_path)
     written = json.loads((tmp_path / "toy.json").read_text())
     assert written["rows"][1]["met"] is True and written["rows"][0]["met"] is None
     assert {"processor", "cores", "system", "python", "packages"} <= set(written["machine"])
     assert {"numpy", "onnxruntime"} <= set(written["machine"]["packages"])
     assert written["protocol"] == {"rounds": 3} and written["facts"] == {"model": "toy"}
-    assert written["complaints"] == [] and written["date"] and written["command"].startswith("cutis ")
+    assert written["complaints"] == [] and written["date"] and written["command"] == "cutis benchmark 'a b'"
 
 
 @pytest.mark.parametrize(("busy", "said"), [({"load": 2.0}, "load 2.0"), ({"share": 0.5}, "50% of a core")])

@@ -8,7 +8,6 @@ around the step only makes it slower, so the comparison is hard on the loader.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +50,7 @@ def measure_data(config_file: Path, data: Path, *, batches: int, cache: Path, ou
     rows = []
     with watching() as watch:
         for phase in config.phases:
-            _begin_at(loader, phase.start)
+            _begin_at(loader, phase.start, drained + batches)
             given, batch = _loading(loader, drained, batches)
             rows.append(_row(phase.size, config.batch_size, given, _stepping(config, batch, batches)))
     result = Result.of(
@@ -66,13 +65,13 @@ def measure_data(config_file: Path, data: Path, *, batches: int, cache: Path, ou
     return 0
 
 
-def _begin_at(loader: DataLoader, epoch: int) -> None:
+def _begin_at(loader: DataLoader, epoch: int, steps: int) -> None:
     sampler: Any = loader.batch_sampler
-    sampler.epoch = lambda: epoch
+    sampler.epoch, sampler.steps = lambda: epoch, steps
 
 
 def _loading(loader: DataLoader, drained: int, batches: int) -> tuple[list[float], Batch]:
-    """Seconds a batch of `batches`, after the first ones; and one of them."""
+    """Seconds a batch of `batches`, after the first ones; and one of them. The workers have nothing left to do then."""
     iterator = iter(loader)
     batch = next(iterator)
     for _ in range(drained - 1):
@@ -82,10 +81,6 @@ def _loading(loader: DataLoader, drained: int, batches: int) -> tuple[list[float
         start = time.perf_counter()
         batch = next(iterator)
         seconds.append(time.perf_counter() - start)
-    stop: Callable[[], None] | None = getattr(iterator, "_shutdown_workers", None)
-    if stop:  # persistent workers would go on preparing while the step is timed
-        stop()
-        loader._iterator = None
     return seconds, batch
 
 
