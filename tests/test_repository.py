@@ -30,6 +30,8 @@ HEAVY = [
     "onnx",
     "optuna",
     "matplotlib",
+    "torch_pruning",
+    "transformers",
 ]
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"}
 FILE_LIMIT = 4e6
@@ -157,7 +159,10 @@ def test_public_names_exist_and_are_documented(name):
 
 
 def test_the_small_size_loads_nothing_of_the_training_size():
-    training = "layers|models|losses|recipes|tuning|evaluation|export|experiments|benchmark|data.(class_)?batches"
+    training = (
+        "layers|models|teachers|losses|pruning|recipes|tuning|evaluation|export|experiments|benchmark"
+        "|data.(class_|taught_)?batches"
+    )
     small = [name for name in modules() if not re.match(rf"cutis\.({training})\b", name)]
     assert {"cutis.cli", "cutis.analysis", "cutis.imaging.read", "cutis.data.ham10000", "cutis.metrics.overlap"} <= set(
         small

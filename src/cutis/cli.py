@@ -828,7 +828,7 @@ def memory(model: str | None = None, /, *, images: int = 1000, output: Path = _R
 
 _TRAINING = frozenset(
     ("torch", "torchvision", "lightning", "timm", "segmentation_models_pytorch", "scipy", "sklearn", "pandas")
-    + ("tensorboard", "onnx", "onnxscript", "optuna", "sqlalchemy", "matplotlib")
+    + ("tensorboard", "onnx", "onnxscript", "optuna", "sqlalchemy", "matplotlib", "torch_pruning", "transformers")
 )
 """What cutis[train] adds, as it is imported."""
 
