@@ -6,39 +6,59 @@ first of the two separable convolutions strides), their widths are keywords, sta
 (in INT8 as fast as separable ones with more features), and the last transposed convolution gives the logits themselves
 at stride 2, so that no wide map ever exists at high resolution: on a CPU that costs more than a stage.
 
-The gates on the skips (EFFU), pruning and distillation belong to training and are not here; each skip enters the
-decoder through one named module (`decoder.steps[i].skip`), which is where a gate goes.
+Each skip enters the decoder through one named module (`decoder.steps[i].skip`): with `gates` an EFFU (Eq. 3), else
+nothing. The gates act in the decoder alone, so that one pass of the encoder serves several patterns (`decode`). Pruning
+and distillation belong to training and are not here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cutis.layers.effu import EFFU
 from cutis.registry import models
 
-__all__ = ["Decoder", "Encoder", "SparseSegNet", "sparsesegnet"]
+__all__ = ["Decoder", "Embedded", "Encoder", "SparseSegNet", "sparsesegnet"]
+
+
+class Embedded(NamedTuple):
+    """`logits`: (B, 1, H, W). `embedding`: (B, C, H / 16, W / 16), the encoder's last map, which AG-OP compares."""
+
+    logits: Tensor
+    embedding: Tensor
 
 
 class SparseSegNet(nn.Module):
     """(B, 3, H, W) normalised RGB, H and W multiples of 16 -> (B, 1, H, W) logits of "lesion".
+
+    `gates`: None for plain skips, or the probability with which every gate on them is open at the start.
 
     >>> network = SparseSegNet(widths=(8, 16, 24, 32), depths=(1, 1, 1, 3))
     >>> network(torch.zeros(2, 3, 64, 48)).shape
     torch.Size([2, 1, 64, 48])
     """
 
-    def __init__(self, widths: Sequence[int], depths: Sequence[int]) -> None:
+    def __init__(self, widths: Sequence[int], depths: Sequence[int], gates: float | None = None) -> None:
         super().__init__()
         self.encoder = Encoder(widths, depths)
-        self.decoder = Decoder(widths)
+        self.decoder = Decoder(widths, gates)
 
     def forward(self, image: Tensor) -> Tensor:
-        logits = self.decoder(self.encoder(image))
-        return F.interpolate(logits, scale_factor=2.0, mode="bilinear", align_corners=False)
+        return self.decode(self.encoder(image))
+
+    def decode(self, maps: Sequence[Tensor]) -> Tensor:
+        """The encoder's four maps, finest first -> (B, 1, H, W) logits; in training each call draws new patterns."""
+        return F.interpolate(self.decoder(maps), scale_factor=2.0, mode="bilinear", align_corners=False)
+
+    def embed(self, image: Tensor) -> Embedded:
+        """Logits, and the map that is distilled."""
+        maps = self.encoder(image)
+        return Embedded(self.decode(maps), maps[-1])
 
 
 class Encoder(nn.Module):
@@ -88,11 +108,12 @@ class Decoder(nn.Module):
     Three steps, each a skip and a transposed convolution (Sec. 3.2).
     """
 
-    def __init__(self, widths: Sequence[int]) -> None:
+    def __init__(self, widths: Sequence[int], gates: float | None = None) -> None:
         super().__init__()
         one, two, three, four = widths
         self.bridge = _conv(four, three, kernel=1)
-        self.steps = nn.ModuleList([DecoderStep(three, two), DecoderStep(two, one), DecoderStep(one, None)])
+        ends = [(three, two), (two, one), (one, None)]
+        self.steps = nn.ModuleList([DecoderStep(inputs, outputs, gates) for inputs, outputs in ends])
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         x = self.bridge(maps[-1])
@@ -109,9 +130,9 @@ class DecoderStep(nn.Module):
     INT8 where runtimes have no quantised transposed convolution.
     """
 
-    def __init__(self, inputs: int, outputs: int | None) -> None:
+    def __init__(self, inputs: int, outputs: int | None, gates: float | None = None) -> None:
         super().__init__()
-        self.skip = nn.Identity()
+        self.skip = nn.Identity() if gates is None else EFFU(inputs, gates)
         self.refine = _conv(inputs, inputs)
         up = nn.Conv2d(inputs, 4 * (outputs or 1), 1, bias=outputs is None)
         norm = [nn.BatchNorm2d(4 * outputs), nn.ReLU(inplace=True)] if outputs else []
@@ -133,6 +154,8 @@ def _separable(inputs: int, outputs: int, *, stride: int = 1) -> nn.Sequential:
 
 
 @models.register("sparsesegnet")
-def sparsesegnet(widths: Sequence[int] = (32, 96, 192, 192), depths: Sequence[int] = (1, 2, 2, 3)) -> SparseSegNet:
+def sparsesegnet(
+    widths: Sequence[int] = (32, 96, 192, 192), depths: Sequence[int] = (1, 2, 2, 3), gates: float | None = None
+) -> SparseSegNet:
     """SparseSegNet at the bundled widths."""
-    return SparseSegNet(widths, depths)
+    return SparseSegNet(widths, depths, gates)
