@@ -17,11 +17,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
-from cutis.data.augment import Augmentation, augment
+from cutis.data.augment import Augmentation, Augmented, augment
 from cutis.data.cache import SegmentationCache
 from cutis.imaging.preprocessing import Preprocessing
 
-__all__ = ["Batch", "EachOnce", "Key", "KeySampler", "SegmentationSet", "loader", "signed_distance"]
+__all__ = ["Batch", "Collated", "EachOnce", "Key", "KeySampler", "SegmentationSet", "loader", "signed_distance"]
 
 
 class Batch(NamedTuple):
@@ -120,15 +120,21 @@ class SegmentationSet(TorchDataset):
     def __len__(self) -> int:
         return len(self.cache)
 
-    def __getitem__(self, key: Key) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32], int]:
+    def drawn(self, key: Key) -> Augmented:
+        """The image and mask of a key, and the affine matrix that led there from the cache's pixels."""
         cv2.setNumThreads(0)
         image, mask = np.asarray(self.cache.images[key.where]), np.asarray(self.cache.masks[key.where])
         image = self.preprocessing.recolour(image, self.cache.frames[key.where])
         if key.seed >= 0 and self.augmentation is not None:
-            image, mask, _ = augment(image, mask, key.size, self.augmentation, np.random.default_rng(key.seed))
-        elif key.size != image.shape[0]:
+            return augment(image, mask, key.size, self.augmentation, np.random.default_rng(key.seed))
+        scale = key.size / image.shape[0]
+        if scale != 1:
             image = _shrunk(image, key.size)
             mask = _shrunk(mask * np.uint8(255), key.size) // np.uint8(128)
+        return Augmented(image, mask, np.eye(2, 3) * scale + [[0, 0, (scale - 1) / 2]] * 2)
+
+    def __getitem__(self, key: Key) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32], int]:
+        image, mask, _ = self.drawn(key)
         return image, mask, signed_distance(mask), key.where
 
     def collate(self, items: Sequence[tuple[NDArray, NDArray, NDArray, int]]) -> Batch:
