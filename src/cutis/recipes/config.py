@@ -16,7 +16,7 @@ from cutis.data.augment import Augmentation
 from cutis.errors import CutisError
 from cutis.imaging.preprocessing import Preprocessing
 
-__all__ = ["SupervisedConfig", "describe_fields", "load_config", "parse_flags"]
+__all__ = ["SegmentationConfig", "SupervisedConfig", "describe_fields", "load_config", "parse_flags"]
 
 
 class Settings(BaseModel):
@@ -28,6 +28,9 @@ class NetworkSettings(Settings):
 
     name: str
     options: dict[str, Any] = Field(default_factory=dict)
+    channels: dict[str, tuple[int, ...]] = Field(
+        default_factory=dict, description="what pruning left: module -> its outputs and inputs; written by cutis prune"
+    )
 
 
 class SplitSettings(Settings):
@@ -66,8 +69,8 @@ class SizePhase(Settings):
     size: int = Field(ge=32, multiple_of=16)
 
 
-class SupervisedConfig(Settings):
-    """A supervised segmentation run (SparseSegNet, Sec. 3.4 and 4.3)."""
+class SegmentationConfig(Settings):
+    """What the run of any segmenter's recipe has; a recipe adds its loss, its augmentation and its own."""
 
     name: str
     network: NetworkSettings
@@ -80,18 +83,13 @@ class SupervisedConfig(Settings):
     epoch_images: int | None = Field(
         default=None, ge=1, description="images an epoch; all of the training part if not given"
     )
-    phases: tuple[SizePhase, ...] = Field(min_length=1)
     batch_size: int = Field(ge=1, description="over all processes together")
     accumulate: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
-    warmup_epochs: float = Field(ge=0)
     clip_norm: float | None = Field(default=None, gt=0)
     average: float | None = Field(
         default=None, gt=0, lt=1, description="decay of the exponential moving average of the weights"
     )
-    loss: LossSettings
-    augmentation: Augmentation
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
     patience: int = Field(ge=1, description="validations without a better Dice before stopping")
     threshold: float = Field(gt=0, lt=1)
@@ -99,12 +97,29 @@ class SupervisedConfig(Settings):
     seed: int
     workers: int = Field(ge=0)
 
+    def size_at(self, epoch: int) -> int:
+        """Side of the training images in this epoch."""
+        return self.preprocessing.size
+
     @field_validator("datasets")
     @classmethod
     def _are_drawn(cls, datasets: dict[str, float]) -> dict[str, float]:
         if min(datasets.values()) <= 0:
             raise ValueError("a data set is drawn more than 0 times an epoch: leave it out instead")
         return datasets
+
+
+class SupervisedConfig(SegmentationConfig):
+    """A supervised segmentation run (SparseSegNet, Sec. 3.4 and 4.3)."""
+
+    phases: tuple[SizePhase, ...] = Field(min_length=1)
+    weight_decay: float = Field(ge=0)
+    warmup_epochs: float = Field(ge=0)
+    loss: LossSettings
+    augmentation: Augmentation
+
+    def size_at(self, epoch: int) -> int:
+        return [phase.size for phase in self.phases if phase.start <= epoch][-1]
 
     @field_validator("phases")
     @classmethod

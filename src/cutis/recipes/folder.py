@@ -22,6 +22,7 @@ import cutis.models  # noqa: F401  (registers the networks)
 from cutis.data.samples import Sample
 from cutis.errors import CutisError
 from cutis.files import atomic_write
+from cutis.pruning.shape import cut_to
 from cutis.recipes.config import NetworkSettings
 from cutis.registry import models
 
@@ -34,6 +35,7 @@ __all__ = [
     "digest",
     "is_first_process",
     "read_folder",
+    "recipe_of",
     "restore",
     "same_data",
     "silent",
@@ -52,6 +54,7 @@ def build(settings: NetworkSettings, seed: int) -> nn.Module:
         torch.default_generator.manual_seed(seed)
         try:
             network = models.build(settings.name, **settings.options)
+            cut_to(network, settings.channels)
         except (TypeError, ValueError) as error:
             raise CutisError(f"network {settings.name!r} with {settings.options}: {error}") from error
     return network.to(memory_format=torch.channels_last)
@@ -69,12 +72,21 @@ def read_folder(folder: Path, model: type[Config]) -> tuple[Config, dict[str, An
 
 def task_of(folder: Path) -> str:
     """What the run in `folder` was trained for: 'segmentation', 'symmetry' or 'lesion_class'."""
+    return _field(folder, "task", "segmentation")
+
+
+def recipe_of(folder: Path) -> str:
+    """How the segmenter in `folder` was trained: 'supervised' where its configuration does not say."""
+    return _field(folder, "recipe", "supervised")
+
+
+def _field(folder: Path, name: str, without: str) -> str:
     try:
         values = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())[:200]
         raise CutisError(f"{folder} is not a run folder ({reason}): give a folder that 'cutis train' made") from error
-    return values.get("task", "segmentation") if isinstance(values, dict) else "segmentation"
+    return values.get(name, without) if isinstance(values, dict) else without
 
 
 def best_checkpoint(folder: Path) -> Path:
@@ -90,7 +102,8 @@ def restore(network: nn.Module, folder: Path) -> nn.Module:
     checkpoint = best_checkpoint(folder)
     try:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
-        network.load_state_dict({k.removeprefix("networks.network."): v for k, v in state.items()})
+        own = "networks.network."  # beside it: what only training needs (a projection, a critic)
+        network.load_state_dict({k.removeprefix(own): v for k, v in state.items() if k.startswith(own)})
     except (RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
         raise CutisError(
             f"{checkpoint} does not hold the network that config.yaml beside it describes "
