@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from cutis.errors import CutisError
-from cutis.export.int8 import CANDIDATES, Candidate, quantize
+from cutis.export.int8 import CANDIDATES, Candidate, _kept_in_float, quantize
 from cutis.export.parity import compare, open_session, probabilities
 from cutis.export.shuffle import shuffle_in_blocks
 
@@ -67,6 +67,13 @@ def test_the_first_convolution_stays_in_float(quantized):
     assert weight.data_type == onnx.TensorProto.FLOAT
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_as_many_first_convolutions_stay_in_float_as_wanted(exported, count):
+    kept = _kept_in_float(exported, Candidate("mean", float_last=False, float_first=count))
+    names = [node.name for node in onnx.load(exported).graph.node if node.op_type == "Conv"]
+    assert [name in kept for name in names[:4]] == [place < count for place in range(4)]
+
+
 def test_metadata_differs_from_fp32_in_the_precision_alone(quantized, exported):
     before, after = (open_session(p).get_modelmeta().custom_metadata_map for p in (exported, quantized[0].path))
     assert after.pop("cutis.precision") == "int8" and before.pop("cutis.precision") == "fp32"
@@ -107,3 +114,4 @@ def test_shuffle_in_blocks_changes_no_answer(tmp_path, exported, images):
 
 def test_a_candidate_reads_as_words():
     assert str(Candidate("mean", float_last=True)) == "mean ranges, float head"
+    assert str(Candidate("mean", None, float_first=3)) == "mean ranges, first 3 float"
