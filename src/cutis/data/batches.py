@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
-from cutis.data.augment import Augmentation, Augmented, augment
+from cutis.data.augment import Augmented, Changes
 from cutis.data.cache import SegmentationCache
 from cutis.imaging.preprocessing import Preprocessing
 
@@ -113,7 +113,7 @@ class SegmentationSet(TorchDataset):
     """The cache seen through augmentation, preprocessing and normalisation; indexed by `Key`."""
 
     def __init__(
-        self, cache: SegmentationCache, preprocessing: Preprocessing, augmentation: Augmentation | None
+        self, cache: SegmentationCache, preprocessing: Preprocessing, augmentation: Changes | None
     ) -> None:
         self.cache, self.preprocessing, self.augmentation = cache, preprocessing, augmentation
 
@@ -126,7 +126,7 @@ class SegmentationSet(TorchDataset):
         image, mask = np.asarray(self.cache.images[key.where]), np.asarray(self.cache.masks[key.where])
         image = self.preprocessing.recolour(image, self.cache.frames[key.where])
         if key.seed >= 0 and self.augmentation is not None:
-            return augment(image, mask, key.size, self.augmentation, np.random.default_rng(key.seed))
+            return self.augmentation.apply(image, mask, key.size, np.random.default_rng(key.seed))
         scale = key.size / image.shape[0]
         if scale != 1:
             image = _shrunk(image, key.size)

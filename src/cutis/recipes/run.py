@@ -1,11 +1,11 @@
 """A run folder: what was asked (config.yaml), with what (run.json), and what came of it (checkpoints/, logs/).
 
-`train_supervised` makes one; `load_run` opens one to evaluate, export or train on.
+`train_supervised` makes one; `load_run` opens one of any segmenter's recipe to evaluate, export or train on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,16 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from cutis.data.batches import EachOnce, KeySampler, SegmentationSet, loader
+from cutis.data.batches import Collated, EachOnce, KeySampler, SegmentationSet, loader
 from cutis.data.cache import SegmentationCache, open_cache, uniform
 from cutis.data.catalogue import open_dataset
 from cutis.data.samples import Sample
 from cutis.data.splits import split
 from cutis.errors import CutisError
 from cutis.imaging.preprocessing import Preprocessing
-from cutis.recipes.config import SupervisedConfig
+from cutis.recipes.adversarial_config import AdversarialConfig
+from cutis.recipes.config import SegmentationConfig, SupervisedConfig
+from cutis.recipes.distillation_config import DistillationConfig
 from cutis.recipes.engine import EngineOptions, fit
 from cutis.recipes.folder import (
     begin,
@@ -31,6 +33,7 @@ from cutis.recipes.folder import (
     decoding,
     is_first_process,
     read_folder,
+    recipe_of,
     restore,
     same_data,
     silent,
@@ -38,9 +41,17 @@ from cutis.recipes.folder import (
     thin,
     versions,
 )
+from cutis.recipes.recipe import Recipe
 from cutis.recipes.supervised import Supervised
 
-__all__ = ["Run", "load_run", "parts_of", "train_supervised"]
+__all__ = ["CONFIGS", "Prepared", "Run", "carry_out", "load_run", "parts_of", "prepare", "train_supervised"]
+
+CONFIGS: Mapping[str, type[SegmentationConfig]] = {
+    "supervised": SupervisedConfig,
+    "distillation": DistillationConfig,
+    "adversarial": AdversarialConfig,
+}
+"""The field `recipe` of a segmenter's configuration ('supervised' where there is none) -> what validates it."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +59,7 @@ class Run:
     """A trained network in evaluation mode, and all that is needed to use it."""
 
     folder: Path
-    config: SupervisedConfig
+    config: SegmentationConfig
     network: nn.Module
     facts: dict[str, Any]
 
@@ -67,18 +78,18 @@ class Run:
 
 def load_run(folder: Path) -> Run:
     """Open a run folder: the network with the best (averaged) weights, on the CPU, in evaluation mode."""
-    config, facts = read_folder(folder, SupervisedConfig)
+    config, facts = read_folder(folder, CONFIGS.get(recipe_of(folder), SupervisedConfig))
     best_checkpoint(folder)  # missing is said before a network is built
     return Run(folder, config, restore(build_network(config), folder), facts)
 
 
-def build_network(config: SupervisedConfig) -> nn.Module:
+def build_network(config: SegmentationConfig) -> nn.Module:
     """The network with the weights it starts from, as the seed gives them; the global random state stays as it is."""
     return build(config.network, config.seed)
 
 
 def parts_of(
-    config: SupervisedConfig, data: Path, say: Callable[[str], None] = lambda text: None
+    config: SegmentationConfig, data: Path, say: Callable[[str], None] = lambda text: None
 ) -> dict[str, tuple[Sample, ...]]:
     """'train', 'validation', 'test', ...: the samples with masks of the run's data sets, split by lesion over all.
 
@@ -124,8 +135,39 @@ def train_supervised(
     `start`: a run folder whose best weights are the first ones, instead of what the seed gives.
     With several `devices` each runs this function in a process of its own; the first one alone writes and says.
     """
-    first = is_first_process()
-    if not first:
+    ready = prepare(config, data, folder, cache=cache, resume=resume, start=start, say=say)
+    recipe = Supervised(
+        ready.network,
+        config.loss,
+        config.learning_rate,
+        config.weight_decay,
+        warmup=config.warmup_epochs / config.epochs,
+        threshold=config.threshold,
+    )
+    batches = training_batches(config, ready.training)
+    return carry_out(
+        recipe, batches, ready, config, data, folder, resume=resume, devices=devices, nodes=nodes,
+        accelerator=accelerator, after_epoch=after_epoch,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What every segmenter's recipe begins with: both parts decoded, the network, the facts for run.json."""
+
+    training: SegmentationCache
+    validation: SegmentationCache
+    network: nn.Module
+    facts: dict[str, Any]
+    say: Callable[[str], None]
+
+
+def prepare(
+    config: SegmentationConfig, data: Path, folder: Path, *, cache: Path, resume: bool, start: Path | None,
+    say: Callable[[str], None],
+) -> Prepared:  # fmt: skip
+    """Decode the images of the run and build its network; nothing is written into `folder` yet."""
+    if not is_first_process():
         say = silent
     elif (folder / "config.yaml").exists() and not resume:
         raise CutisError(f"{folder} holds a run already: give another --output, or --resume to go on with it")
@@ -133,52 +175,69 @@ def train_supervised(
     train, validation = parts.get("train", ()), thin(parts.get("validation", ()), config.validation_images)
     if not train or not validation:
         raise CutisError(f"{data}: {len(train)} training and {len(validation)} validation images: both are needed")
-    size = config.preprocessing.size
     caches = [
-        open_cache(samples, size, cache, decoding(f"{what} images", say))
+        open_cache(samples, config.preprocessing.size, cache, decoding(f"{what} images", say))
         for samples, what in ((train, "training"), (validation, "validation"))
     ]
     network = build_network(config)
     facts = _facts(config, parts, caches)
     if start:
         facts["start"] = take_over(network, load_run(start).network, start)
+    return Prepared(*caches, network, facts, say)
+
+
+def carry_out(
+    recipe: Recipe,
+    batches: DataLoader,
+    ready: Prepared,
+    config: SegmentationConfig,
+    data: Path,
+    folder: Path,
+    *,
+    resume: bool,
+    devices: int | str,
+    nodes: int,
+    accelerator: str,
+    after_epoch: Callable[[int, float], None] | None,
+) -> Run:
+    """Begin the run folder, or go on with it, and train `recipe` on `batches`; Dice on validation images chooses."""
+    facts = ready.facts
     if resume:
         facts = same_data(folder, facts) | facts  # what it began from is not forgotten
-    if first:
-        _say_uniform(caches[0], say)
+    if is_first_process():
+        _say_uniform(ready.training, ready.say)
         begin(folder, config, facts)
     torch.set_float32_matmul_precision("high")
-    recipe = Supervised(
-        network,
-        config.loss,
-        config.learning_rate,
-        config.weight_decay,
-        warmup=config.warmup_epochs / config.epochs,
-        threshold=config.threshold,
-    )
     options = EngineOptions(
         config.epochs, config.accumulate, config.clip_norm, config.average, config.precision, config.patience,
-        tuple(sample.dataset for sample in validation), devices, nodes, accelerator, "dice", after_epoch,
+        tuple(sample.dataset for sample in ready.validation.samples), devices, nodes, accelerator, "dice", after_epoch,
     )  # fmt: skip
-    batches = training_batches(config, caches[0])
     checks = loader(
-        SegmentationSet(caches[1], config.preprocessing, None), EachOnce(len(validation), size, config.batch_size), 0
+        SegmentationSet(ready.validation, config.preprocessing, None),
+        EachOnce(len(ready.validation), config.preprocessing.size, config.batch_size),
+        0,
     )
     fit(recipe, batches, checks, options, folder, resume=resume)
-    say(f"done: {folder}; next: cutis evaluate {folder} --data {data}, cutis export {folder} --output {folder}/export")
+    ready.say(
+        f"done: {folder}; next: cutis evaluate {folder} --data {data}, cutis export {folder} --output {folder}/export"
+    )
     return load_run(folder)
 
 
-def training_batches(config: SupervisedConfig, cache: SegmentationCache) -> DataLoader:
-    """The augmented batches of a run: each data set drawn as often as the configuration says, at its phase's size."""
+def training_batches(
+    config: SegmentationConfig, cache: SegmentationCache, pictures: Collated | None = None
+) -> DataLoader:
+    """The augmented batches of a run: each data set drawn as often as the configuration says, at its phase's size.
+
+    `pictures`: another set over the same cache, for recipes that show more than image and mask.
+    """
     shares = np.array([config.datasets[sample.dataset] for sample in cache.samples])
     images = config.epoch_images or round(shares.sum())
-
-    def side(epoch: int) -> int:
-        return [phase.size for phase in config.phases if phase.start <= epoch][-1]
-
-    sampler = KeySampler(shares, max(1, images // config.batch_size), config.batch_size, config.seed, side)
-    return loader(SegmentationSet(cache, config.preprocessing, config.augmentation), sampler, config.workers)
+    sampler = KeySampler(shares, max(1, images // config.batch_size), config.batch_size, config.seed, config.size_at)
+    if pictures is None:
+        assert isinstance(config, SupervisedConfig)  # the other recipes make their own
+        pictures = SegmentationSet(cache, config.preprocessing, config.augmentation)
+    return loader(pictures, sampler, config.workers)
 
 
 def _say_uniform(cache: SegmentationCache, say: Callable[[str], None]) -> None:
@@ -192,7 +251,7 @@ def _say_uniform(cache: SegmentationCache, say: Callable[[str], None]) -> None:
 
 
 def _facts(
-    config: SupervisedConfig, parts: dict[str, tuple[Sample, ...]], caches: Sequence[SegmentationCache]
+    config: SegmentationConfig, parts: dict[str, tuple[Sample, ...]], caches: Sequence[SegmentationCache]
 ) -> dict[str, Any]:
     counts = {
         part: {name: sum(s.dataset == name for s in samples) for name in config.datasets}
