@@ -323,6 +323,95 @@ def supervised(
 
 
 @train.command
+def adversarial(
+    *fields: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
+    config: Path,
+    data: Path,
+    output: Path | None = None,
+    start: Path | None = None,
+    resume: Annotated[bool, Parameter(negative="")] = False,
+    cache: Path = Path(".cache/cutis"),
+    accelerator: str = "auto",
+) -> None:
+    """Train a segmenter against a discriminator (SLSNet, Sec. 3.4), on one device. Any field of the configuration is
+    also a flag, as in 'cutis train supervised'; 'cutis train fields --of adversarial' lists them.
+
+    Parameters
+    ----------
+    config
+        YAML file with the fields of the run; see configs/slsnet/.
+    data
+        Folder that holds the data sets in their official layouts.
+    output
+        Run folder to make; runs/<name> unless given.
+    start
+        Run folder whose weights the generator begins with.
+    resume
+        Go on with the run that is in the run folder.
+    cache
+        Where decoded images are kept.
+    accelerator
+        cpu, gpu, mps or auto.
+    """
+    from cutis.recipes.adversarial_run import train_adversarial_from_file
+
+    train_adversarial_from_file(
+        config, fields, data, output, cache=cache, resume=resume, start=start, accelerator=accelerator
+    )
+
+
+@train.command
+def distillation(
+    *fields: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
+    config: Path,
+    data: Path,
+    first: Path | None = None,
+    second: Path | None = None,
+    output: Path | None = None,
+    start: Path | None = None,
+    resume: Annotated[bool, Parameter(negative="")] = False,
+    cache: Path = Path(".cache/cutis"),
+    devices: str = "1",
+    nodes: int = 1,
+    accelerator: str = "auto",
+) -> None:
+    """Train a gated segmenter on masks and two teachers' answers (SparseSegNet, Sec. 3.3 and 3.4). Any field of the
+    configuration is also a flag, as in 'cutis train supervised'; 'cutis train fields --of distillation' lists them.
+
+    Parameters
+    ----------
+    config
+        YAML file with the fields of the run; see configs/sparsesegnet/distillation.yaml.
+    data
+        Folder that holds the data sets in their official layouts.
+    first
+        Cache of the boundary-minded teacher, made by 'cutis teach' with the same configuration.
+    second
+        Cache of the context-minded teacher, likewise.
+    output
+        Run folder to make; runs/<name> unless given.
+    start
+        Run folder whose weights to begin from.
+    resume
+        Go on with the run that is in the run folder.
+    cache
+        Where decoded images are kept.
+    devices
+        How many processes, one a device; 'auto' for all devices.
+    nodes
+        How many machines.
+    accelerator
+        cpu, gpu, mps or auto.
+    """
+    from cutis.recipes.distillation_run import train_distillation_from_file
+
+    train_distillation_from_file(
+        config, fields, data, output, first=first, second=second, cache=cache, resume=resume, start=start,
+        devices=devices, nodes=nodes, accelerator=accelerator,
+    )  # fmt: skip
+
+
+@train.command
 def symmetry(
     *fields: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
     config: Path,
@@ -466,7 +555,9 @@ def cascade(
 
 
 @train.command
-def fields(*, of: Literal["supervised", "symmetry", "lesion", "cascade"] = "supervised") -> None:
+def fields(
+    *, of: Literal["supervised", "distillation", "adversarial", "symmetry", "lesion", "cascade"] = "supervised"
+) -> None:
     """List every field of a run: name, type, what it does.
 
     Parameters
@@ -474,12 +565,86 @@ def fields(*, of: Literal["supervised", "symmetry", "lesion", "cascade"] = "supe
     of
         Which verb's.
     """
+    from cutis.recipes.adversarial_config import AdversarialConfig
     from cutis.recipes.cascade_config import CascadeConfig
     from cutis.recipes.classification_config import ClassificationConfig
     from cutis.recipes.config import SupervisedConfig, describe_fields
+    from cutis.recipes.distillation_config import DistillationConfig
 
     models: dict[str, type[BaseModel]] = {"supervised": SupervisedConfig, "cascade": CascadeConfig}
+    models |= {"adversarial": AdversarialConfig, "distillation": DistillationConfig}
     print(describe_fields(models.get(of, ClassificationConfig)))
+
+
+@app.command
+def teach(
+    teacher: str,
+    /,
+    *fields: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
+    config: Path,
+    data: Path,
+    channels: int,
+    side: int,
+    output: Path | None = None,
+    weights: Path | None = None,
+    layer: str | None = None,
+    text: str | None = None,
+    prompts: Path | None = None,
+    recalibrate: str | None = None,
+    align: Path | None = None,
+    fitted_on: int = 256,
+    batch: int = 8,
+    plan: Annotated[bool, Parameter(negative="")] = False,
+    cache: Path = Path(".cache/cutis"),
+    accelerator: str = "auto",
+) -> None:
+    """Ask a teacher about every training image of a run and keep what it says, for 'cutis train distillation'
+    (SparseSegNet, Sec. 3.3). Called again it completes what was cut off. Any field of the configuration is also a flag.
+
+    Parameters
+    ----------
+    teacher
+        A run folder that 'cutis train' made, or 'sam', 'clipseg', 'seem'.
+    config
+        YAML file of the run that will learn from it: its training images are asked about.
+    data
+        Folder that holds the data sets in their official layouts.
+    channels
+        What the embedding is projected to, the same for both teachers.
+    side
+        How many cells a side of the square its maps are kept at.
+    output
+        Folder to keep it in; a folder below --cache, named by its content, unless given.
+    weights
+        sam, clipseg: folder of weights in the format of transformers. seem: folder that tools/seem_answers.py wrote.
+    layer
+        A run: the layer whose output is the embedding. A name that is none is answered with those there are.
+    text
+        clipseg: what it is asked for.
+    prompts
+        sam: run folder whose masks give the boxes it is prompted with; the middle of the picture unless given.
+    recalibrate
+        A run: data set on whose images its batch norms are set anew first (Sec. 4.3).
+    align
+        Folder of the first teacher's cache, to which this one's projection is turned.
+    fitted_on
+        How many images the projection is fitted on.
+    batch
+        How many images the teacher is asked about at a time.
+    plan
+        Only say how large it would be.
+    cache
+        Where decoded images are kept.
+    accelerator
+        cpu, gpu, mps or auto.
+    """
+    from cutis.recipes.teaching import Kept, TeacherChoice, teach_from_file
+
+    choice = TeacherChoice(teacher, weights, layer, text, prompts, recalibrate)
+    kept = Kept(side, channels, fitted_on, align)
+    teach_from_file(
+        choice, config, fields, data, kept, output=output, cache=cache, batch=batch, plan=plan, accelerator=accelerator
+    )
 
 
 @app.command

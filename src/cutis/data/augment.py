@@ -8,14 +8,14 @@ past it.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-__all__ = ["Augmentation", "Augmented", "augment"]
+__all__ = ["Augmentation", "Augmented", "Changes", "augment"]
 
 
 class Augmentation(BaseModel):
@@ -41,6 +41,22 @@ class Augmentation(BaseModel):
         if not 0 < zoom[0] <= zoom[1]:
             raise ValueError("give two factors above 0, the smaller first")
         return zoom
+
+    def apply(
+        self, image: NDArray[np.uint8], mask: NDArray[np.uint8], size: int, rng: np.random.Generator
+    ) -> Augmented:
+        """As `augment`: what a batch asks of any augmentation (`Changes`)."""
+        return augment(image, mask, size, self, rng)
+
+
+class Changes(Protocol):
+    """Any augmentation: this one, or a paper's own (`eightfold.py`)."""
+
+    def apply(
+        self, image: NDArray[np.uint8], mask: NDArray[np.uint8], size: int, rng: np.random.Generator
+    ) -> Augmented:
+        """(S0, S0, 3) uint8 and (S0, S0) 0/1 -> the same changed at random, at `size`."""
+        ...
 
 
 class Augmented(NamedTuple):

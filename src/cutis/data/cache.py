@@ -28,7 +28,7 @@ from cutis.imaging.frame import Frame, letterbox
 from cutis.imaging.preprocessing import Preprocessing
 from cutis.imaging.read import read_image, read_mask
 
-__all__ = ["SegmentationCache", "content_key", "open_cache", "recoloured", "uniform"]
+__all__ = ["SegmentationCache", "content_key", "derived", "open_cache", "recoloured", "uniform"]
 
 _FORMAT = 1
 _ABANDONED_SECONDS = 24 * 3600.0
@@ -100,16 +100,30 @@ def recoloured(
         exclude={"mean", "std"}
     ):
         return cache
-    key = hashlib.blake2b(f"{cache.key}:{steps}".encode(), digest_size=20).hexdigest()
-    home = cache.home.with_name(f"recoloured-{preprocessing.size}-{key[:16]}")
 
     def decode(index: int) -> Square:
         image = preprocessing.recolour(np.asarray(cache.images[index]), cache.frames[index])
         return image, np.asarray(cache.masks[index]), cache.frames[index]
 
+    return derived(cache, "recoloured", steps, cache.samples, decode, progress)
+
+
+def derived(
+    cache: SegmentationCache,
+    name: str,
+    steps: str,
+    samples: Sequence[Sample],
+    decode: Callable[[int], Square],
+    progress: Callable[[int, int], None] = _nothing,
+) -> SegmentationCache:
+    """A cache made of another one's squares and kept beside it as `name`: `decode` gives the square of each of
+    `samples`, `steps` says all that decides it but the squares themselves."""
+    key = hashlib.blake2b(f"{cache.key}:{steps}".encode(), digest_size=20).hexdigest()
+    size = cache.images.shape[1]
+    home = cache.home.with_name(f"{name}-{size}-{key[:16]}")
     if not home.is_dir():
-        _build(cache.samples, preprocessing.size, home, key, decode, progress)
-    return _opened(cache.samples, home, key)
+        _build(samples, size, home, key, decode, progress)
+    return _opened(samples, home, key)
 
 
 def _opened(samples: Sequence[Sample], home: Path, key: str) -> SegmentationCache:

@@ -22,13 +22,9 @@ from torch.utils.data import DataLoader
 from cutis.data.batches import KeySampler
 from cutis.errors import CutisError
 from cutis.recipes.checkpoints import AtomicCheckpoints, ModelCheckpoint
-from cutis.recipes.recipe import Recipe, Summarises
+from cutis.recipes.recipe import Diverged, Recipe, Shows, Summarises
 
 __all__ = ["Diverged", "Engine", "EngineOptions", "fit"]
-
-
-class Diverged(CutisError):  # noqa: N818
-    """A loss is not a number: a run stops with it, a search counts it as a bad choice."""
 
 
 class EngineOptions(NamedTuple):
@@ -104,8 +100,16 @@ class Engine(lightning.LightningModule):
         )
 
     def validation_step(self, batch: Any, step: int) -> None:
+        if step == 0 and isinstance(self.recipe, Shows) and self.trainer.is_global_zero:
+            self._show(self.recipe.pictures(batch))
         for name, value in {**self.recipe.validate(batch), "where": batch.where}.items():
             self.seen.setdefault(name, []).append(value.detach())
+
+    def _show(self, pictures: dict[str, Tensor]) -> None:
+        for logger in self.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                for name, picture in pictures.items():
+                    logger.experiment.add_image(f"validation/{name}", picture, self.current_epoch)
 
     def on_validation_epoch_end(self) -> None:
         gathered = {name: self.all_gather(torch.cat(parts)) for name, parts in self.seen.items()}

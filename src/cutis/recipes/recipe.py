@@ -9,7 +9,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-__all__ = ["Recipe", "Summarises"]
+from cutis.errors import CutisError
+
+__all__ = ["Diverged", "Recipe", "Shows", "Summarises"]
+
+
+class Diverged(CutisError):  # noqa: N818
+    """A loss is not a number, or an adversary collapsed: a run stops with it, a search counts it as a bad choice."""
 
 
 class Recipe(Protocol):
@@ -27,6 +33,15 @@ class Recipe(Protocol):
 
     def validate(self, batch: Any) -> dict[str, Tensor]:
         """Name -> (B,) values, one an image, whose means the engine logs; or (B, ...), which `summarise` takes."""
+        ...
+
+
+@runtime_checkable
+class Shows(Protocol):
+    """A recipe that wants to be looked at."""
+
+    def pictures(self, batch: Any) -> dict[str, Tensor]:
+        """Name -> (3, H, W) values in [0, 1], of the first validation batch of every epoch; they go into the log."""
         ...
 
 

@@ -7,7 +7,7 @@ only") and, small, for a network that starts from nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ from cutis.losses.overlap import dice_loss
 from cutis.losses.rank import hybrid_loss
 from cutis.recipes.config import LossSettings
 
-__all__ = ["Supervised", "warmup_cosine"]
+__all__ = ["Supervised", "answer_terms", "mask_dice", "warmup_cosine", "weighted"]
 
 
 class Supervised:
@@ -58,26 +58,44 @@ class Supervised:
 
     def losses(self, batch: Batch) -> Iterator[tuple[str, Tensor, dict[str, Tensor]]]:
         logits = self.networks["network"](batch.image)
-        terms = {}
-        if self.loss.dice:
-            terms["dice"] = dice_loss(logits, batch.mask).mean()
-        if self.loss.boundary:
-            terms["boundary"] = boundary_loss(logits, batch.mask, batch.distance, band=self.loss.boundary_band).mean()
-        if self.loss.cross_entropy:
-            terms["cross_entropy"] = F.binary_cross_entropy_with_logits(logits.float(), batch.mask)
-        loss = [getattr(self.loss, name) * term for name, term in terms.items()]
-        if self.loss.hybrid:
-            terms["hybrid"] = hybrid_loss(logits, batch.mask, **self.loss.hybrid.model_dump()).mean()
-            loss.append(terms["hybrid"])
-        yield "network", torch.stack(loss).sum(), terms
+        terms = answer_terms(self.loss, logits, batch.mask, batch.distance)
+        yield "network", weighted(self.loss, terms), terms
 
     def validate(self, batch: Batch) -> dict[str, Tensor]:
         logits = self.networks["network"](batch.image)
-        found = (logits.sigmoid() > self.threshold).flatten(1)
-        truth = batch.mask.flatten(1) > 0.5
-        both, either = (found & truth).sum(1), found.sum(1) + truth.sum(1)
-        dice = torch.where(either > 0, 2 * both / either.clamp(min=1), torch.ones(()).to(logits))
-        return {"dice": dice, "dice_loss": dice_loss(logits, batch.mask)}
+        return {"dice": mask_dice(logits, batch.mask, self.threshold), "dice_loss": dice_loss(logits, batch.mask)}
+
+
+def answer_terms(settings: LossSettings, logits: Tensor, mask: Tensor, distance: Tensor) -> dict[str, Tensor]:
+    """The terms of an answer against its mask that `settings` asks for, without their weights: name -> scalar."""
+    terms = {}
+    if settings.dice:
+        terms["dice"] = dice_loss(logits, mask).mean()
+    if settings.boundary:
+        terms["boundary"] = boundary_loss(logits, mask, distance, band=settings.boundary_band).mean()
+    if settings.cross_entropy:
+        terms["cross_entropy"] = F.binary_cross_entropy_with_logits(logits.float(), mask)
+    if settings.hybrid:
+        terms["hybrid"] = hybrid_loss(logits, mask, **settings.hybrid.model_dump()).mean()
+    return terms
+
+
+def weighted(settings: LossSettings, terms: Mapping[str, Tensor]) -> Tensor:
+    """The sum of the terms, each times the field of its name; SE-LCN's hybrid loss has its weights inside."""
+    weights = {name: getattr(settings, name) if name != "hybrid" else 1.0 for name in terms}
+    return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+
+
+def mask_dice(logits: Tensor, mask: Tensor, threshold: float) -> Tensor:
+    """(B, 1, H, W) logits, (B, 1, H, W) of 0 and 1 -> (B,): Dice of the mask cut at `threshold`; two empty ones: 1.
+
+    >>> mask_dice(torch.tensor([[[[2.0, 2.0]]]]), torch.tensor([[[[1.0, 0.0]]]]), 0.5)
+    tensor([0.6667])
+    """
+    found = (logits.sigmoid() > threshold).flatten(1)
+    truth = mask.flatten(1) > 0.5
+    both, either = (found & truth).sum(1), found.sum(1) + truth.sum(1)
+    return torch.where(either > 0, 2 * both / either.clamp(min=1), torch.ones(()).to(logits))
 
 
 def warmup_cosine(optimiser: Optimizer, steps: int, warmup: int) -> LRScheduler:
