@@ -7,8 +7,6 @@ first stage's place. Its masks replace the data sets' own wherever a masking str
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,12 +18,12 @@ from cutis.files import atomic_write
 from cutis.recipes.cascade_config import CascadeConfig
 from cutis.recipes.classification import ClassifierRun, load_classifier_run, train_classifier
 from cutis.recipes.config import load_config, parse_flags
-from cutis.recipes.folder import best_checkpoint, digest
+from cutis.recipes.folder import best_checkpoint, digest, stage
 from cutis.recipes.run import Run, load_run, train_supervised
 
 __all__ = ["CascadeRun", "train_cascade", "train_cascade_from_file"]
 
-CONFIG, DONE = "cascade.yaml", "done.json"
+CONFIG = "cascade.yaml"
 
 
 class CascadeRun(NamedTuple):
@@ -57,11 +55,11 @@ def train_cascade(
     common: dict[str, Any] = {"cache": cache, "say": say, "accelerator": accelerator}
     if segmenter is None:
         segmenter = folder / "segmenter"
-        _stage(train_supervised, config.segmenter, data, segmenter, say, common)
+        stage(train_supervised, config.segmenter, data, segmenter, say, common)
     symmetry, lesion = folder / "symmetry", folder / "lesion"
-    _stage(train_classifier, config.symmetry, data, symmetry, say, common | {"segmenter": segmenter})
+    stage(train_classifier, config.symmetry, data, symmetry, say, common | {"segmenter": segmenter})
     taken = {"symmetry": symmetry} if config.lesion.takes_map else {}
-    _stage(train_classifier, config.lesion, data, lesion, say, common | {"segmenter": segmenter} | taken)
+    stage(train_classifier, config.lesion, data, lesion, say, common | {"segmenter": segmenter} | taken)
     return CascadeRun(load_run(segmenter), load_classifier_run(symmetry), load_classifier_run(lesion))
 
 
@@ -91,28 +89,3 @@ def _remember(config: CascadeConfig, folder: Path, segmenter: Path | None, resum
     elif resume:
         raise CutisError(f"{folder} holds no cascade: nothing to resume; leave --resume out")
     atomic_write(path, yaml.safe_dump(asked, sort_keys=False))
-
-
-def _stage(
-    train: Callable[..., Any],
-    config: Any,
-    data: Path,
-    folder: Path,
-    say: Callable[[str], None],
-    arguments: dict[str, Any],
-) -> None:
-    """Train into `folder` from where it stands: not at all, from its last epoch, or from the start."""
-    if (folder / DONE).exists():
-        if json.loads((folder / DONE).read_text(encoding="utf-8"))["sha256"] != digest(best_checkpoint(folder)):
-            raise CutisError(
-                f"{folder} is finished, but its checkpoint is another than then: restore it, or delete the folder to "
-                "train this stage anew"
-            )
-        say(f"{folder.name}: trained already")
-        return
-    begun = (folder / "checkpoints" / "last.ckpt").exists()
-    if not begun and folder.exists():
-        shutil.rmtree(folder)  # cut off before its first epoch was over: nothing to go on with
-    say(f"{folder.name}: {'goes on' if begun else 'begins'}")
-    train(config, data, folder, resume=begun, **arguments)
-    atomic_write(folder / DONE, json.dumps({"sha256": digest(best_checkpoint(folder))}))

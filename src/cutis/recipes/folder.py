@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import platform
+import shutil
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -39,6 +40,7 @@ __all__ = [
     "restore",
     "same_data",
     "silent",
+    "stage",
     "take_over",
     "task_of",
     "thin",
@@ -46,6 +48,7 @@ __all__ = [
 ]
 
 Config = TypeVar("Config", bound=BaseModel)
+_DONE = "done.json"
 
 
 def build(settings: NetworkSettings, seed: int) -> nn.Module:
@@ -141,6 +144,34 @@ def same_data(folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
     if before["data"] != facts["data"]:
         raise CutisError(f"{folder} was trained on other images than these: resume with the same data, split and size")
     return before
+
+
+def stage(
+    train: Callable[..., Any],
+    config: Any,
+    data: Path,
+    folder: Path,
+    say: Callable[[str], None],
+    arguments: dict[str, Any],
+) -> None:
+    """One run of several: train into `folder` from where it stands: not at all, from its last epoch, or from the start.
+
+    `train` is called as (config, data, folder, resume=..., **arguments).
+    """
+    if (folder / _DONE).exists():
+        if json.loads((folder / _DONE).read_text(encoding="utf-8"))["sha256"] != digest(best_checkpoint(folder)):
+            raise CutisError(
+                f"{folder} is finished, but its checkpoint is another than then: restore it, or delete the folder to "
+                "train this stage anew"
+            )
+        say(f"{folder.name}: trained already")
+        return
+    begun = (folder / "checkpoints" / "last.ckpt").exists()
+    if not begun and folder.exists():
+        shutil.rmtree(folder)  # cut off before its first epoch was over: nothing to go on with
+    say(f"{folder.name}: {'goes on' if begun else 'begins'}")
+    train(config, data, folder, resume=begun, **arguments)
+    atomic_write(folder / _DONE, json.dumps({"sha256": digest(best_checkpoint(folder))}))
 
 
 def thin(samples: Sequence[Sample], most: int | None) -> tuple[Sample, ...]:
