@@ -8,6 +8,7 @@ import pytest
 
 from cutis.errors import CutisError
 from cutis.recipes.config import describe_fields, load_config, parse_flags
+from cutis.recipes.distillation_config import DistillationConfig
 
 FILES = sorted((Path(__file__).parents[2] / "configs").rglob("*.yaml"))
 CONFIGS = [path for path in FILES if path.read_text(encoding="utf-8").startswith("# cutis train supervised ")]
@@ -24,6 +25,19 @@ def test_is_valid_and_ends_at_the_networks_size(path):
     assert config.phases[0].start == 0
     assert sum(config.split.fractions.values()) == pytest.approx(1)
     assert path.read_text(encoding="utf-8").startswith("# cutis train supervised --config ")
+
+
+DISTILLED = [path for path in FILES if path.read_text(encoding="utf-8").startswith("# cutis train distillation ")]
+
+
+def test_distillations_configurations_are_valid_and_have_the_papers_weights():
+    assert len(DISTILLED) >= 2
+    for path in DISTILLED:
+        config = load_config(path, {}, DistillationConfig)
+        loss = config.loss
+        assert (loss.dice, loss.boundary, loss.ag_op, loss.padd, loss.effu) == (1, 0.2, 1.0, 0.1, 0.01)
+        assert tuple(config.agreement.model_dump().values()) == (0.05, 0.4)
+        assert config.phases[-1].size == config.preprocessing.size
 
 
 def test_flags_win_over_the_file():

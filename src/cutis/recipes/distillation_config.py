@@ -6,13 +6,20 @@ SparseSegNet, Sec. 3.3, 3.4 and 4.3. No torch here.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_serializer, model_validator
 
 from cutis.recipes.config import LossSettings, Settings, SupervisedConfig
 
-__all__ = ["AgreementSettings", "CompositeLossSettings", "DistillationConfig", "GateSettings", "TeacherSettings"]
+__all__ = [
+    "AgreementSettings",
+    "CompositeLossSettings",
+    "DistillationConfig",
+    "GateSettings",
+    "PerturbationSettings",
+    "TeacherSettings",
+]
 
 
 class CompositeLossSettings(LossSettings):
@@ -36,7 +43,20 @@ class GateSettings(Settings):
     """How the gates learn; the paper says a moving-average baseline and no more."""
 
     learning_rate: float = Field(gt=0, description="of phi: at the network's, no gate would reach 0 in a short run")
-    baseline: float = Field(gt=0, lt=1, description="decay of the moving average of the boundary error (Eq. 4)")
+    baseline: Annotated[float, Field(gt=0, lt=1)] | Literal["rival"] = Field(
+        description="decay of the moving average of the boundary error (Eq. 4), or rival: the error of a second "
+        "pattern on the same image, which costs another pass of the decoder and is free of how hard the image is"
+    )
+
+
+class PerturbationSettings(Settings):
+    """The random affine T of L_PADD; the paper says no more of it."""
+
+    rotation_degrees: float = Field(ge=0, le=180)
+    zoom: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = Field(
+        description="smallest and largest factor, log-uniform"
+    )
+    shift: float = Field(ge=0, le=0.5, description="share of the frame")
 
 
 class TeacherSettings(Settings):
@@ -57,6 +77,7 @@ class DistillationConfig(SupervisedConfig):
     loss: CompositeLossSettings
     agreement: AgreementSettings
     gates: GateSettings
+    perturbation: PerturbationSettings
     teachers: TeacherSettings = Field(default=TeacherSettings(), description="--first and --second win over it")
 
     @property
@@ -73,4 +94,6 @@ class DistillationConfig(SupervisedConfig):
             )
         if self.gated and not self.loss.reinforce:
             raise ValueError("loss.reinforce is 0, so that no gate would learn what it is for: give 1")
+        if self.perturbation.zoom[0] > self.perturbation.zoom[1]:
+            raise ValueError("perturbation.zoom: give two factors, the smaller first")
         return self
