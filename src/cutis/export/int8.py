@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CANDIDATES", "Candidate", "Quantized", "Trial", "quantize"]
 
-_OPERATORS = ["Add", "Clip", "Concat", "Conv", "MaxPool", "Relu", "Reshape", "Transpose"]
+_OPERATORS = ["Add", "Clip", "Concat", "Conv", "MaxPool", "Relu", "Reshape", "Slice", "Transpose"]
 _HEAD = 16  # output channels: a last convolution with more is no head
 _BOUNDS = ("Clip", "Relu")
 _GATES = ["GlobalAveragePool", "HardSigmoid", "HardSwish", "Mul", "Sigmoid"]

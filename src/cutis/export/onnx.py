@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TOLERANCE",
+    "Deployable",
     "Exported",
     "Form",
     "Normalise",
@@ -95,6 +96,15 @@ class Form:
     allowed: Mapping[str, float]
 
 
+@runtime_checkable
+class Deployable(Protocol):
+    """A network that has parts which a file does not need."""
+
+    def deployed(self) -> nn.Module:
+        """A copy without them that answers the same in evaluation; the file is checked against the network itself."""
+        ...
+
+
 def export_onnx(
     network: nn.Module,
     preprocessing: Preprocessing,
@@ -117,8 +127,9 @@ def export_onnx(
     def truth(feeds: Feeds) -> Answers:
         return {"probability": torch_probabilities(network, preprocessing, feeds["image"])}
 
+    traced = network.deployed() if isinstance(network, Deployable) else network
     form = Form(
-        _Deployed(network, preprocessing).eval(),
+        _Deployed(traced, preprocessing).eval(),
         {"image": torch.zeros(2, size, size, 3, dtype=torch.uint8)},
         ("probability",),
         truth,

@@ -13,6 +13,7 @@ and distillation belong to training and are not here.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cutis.layers.effu import EFFU
+from cutis.models.closed_channels import leave_out_closed
 from cutis.registry import models
 
 __all__ = ["Decoder", "Embedded", "Encoder", "SparseSegNet", "sparsesegnet"]
@@ -59,6 +61,12 @@ class SparseSegNet(nn.Module):
         """Logits, and the map that is distilled."""
         maps = self.encoder(image)
         return Embedded(self.decode(maps), maps[-1])
+
+    def deployed(self) -> SparseSegNet:
+        """A copy in evaluation mode that answers the same and has no gates: what is closed is gone from its graph."""
+        network = copy.deepcopy(self).eval()
+        leave_out_closed(network)
+        return network
 
 
 class Encoder(nn.Module):
@@ -127,19 +135,27 @@ class DecoderStep(nn.Module):
 
     `outputs=None` is the last step: one channel of logits, neither normalised nor rectified. A transposed convolution
     of kernel 2 and stride 2 is a 1x1 convolution to four times the channels and a pixel shuffle; written so, it runs in
-    INT8 where runtimes have no quantised transposed convolution.
+    INT8 where runtimes have no quantised transposed convolution. `open`: how many channels, the first, take the skip.
     """
 
     def __init__(self, inputs: int, outputs: int | None, gates: float | None = None) -> None:
         super().__init__()
         self.skip = nn.Identity() if gates is None else EFFU(inputs, gates)
+        self.open: int | None = None  # all of them
         self.refine = _conv(inputs, inputs)
         up = nn.Conv2d(inputs, 4 * (outputs or 1), 1, bias=outputs is None)
         norm = [nn.BatchNorm2d(4 * outputs), nn.ReLU(inplace=True)] if outputs else []
         self.up = nn.Sequential(up, *norm, nn.PixelShuffle(2))
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        return self.up(self.refine(x + self.skip(skip)))
+        return self.up(self.refine(self._join(x, self.skip(skip))))
+
+    def _join(self, x: Tensor, skip: Tensor) -> Tensor:
+        if self.open is None:
+            return x + skip
+        if self.open == 0:
+            return x
+        return torch.cat([x[:, : self.open] + skip[:, : self.open], x[:, self.open :]], 1)
 
 
 def _conv(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1, dilation: int = 1) -> nn.Sequential:
