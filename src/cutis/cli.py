@@ -705,6 +705,50 @@ def tune(
 
 
 @app.command
+def prune(
+    run: Path,
+    /,
+    *fields: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
+    config: Path,
+    data: Path,
+    output: Path,
+    teacher: Path | None = None,
+    resume: Annotated[bool, Parameter(negative="")] = False,
+    cache: Path = Path(".cache/cutis"),
+    accelerator: str = "auto",
+) -> int:
+    """Take channels out of a trained segmenter, step by step (SparseSegNet, Eq. 1, 2, 5-6); fine-tune after each, print
+    parameters, MACs, INT8 latency, Dice and HD95 before and after. Any field of the configuration is also a flag.
+
+    Parameters
+    ----------
+    run
+        Run folder that 'cutis train' made.
+    config
+        YAML file with the steps; see configs/sparsesegnet/prune.yaml.
+    data
+        Folder that holds the data sets of the run.
+    output
+        Folder for the pruned network, a run folder like any other, with pruning.md, pruning.json and all steps.
+    teacher
+        Folder of a teacher's cache of the run's training images, made by 'cutis teach': its probabilities are the
+        anchor maps of semantic pruning; the unpruned network's own unless given.
+    resume
+        Go on with the pruning that is in the output folder.
+    cache
+        Where decoded images are kept.
+    accelerator
+        cpu, gpu, mps or auto, for the fine-tuning.
+    """
+    from cutis.benchmark.pruning import prune_from_file
+
+    return prune_from_file(
+        run, fields, config=config, data=data, output=output, teacher=teacher, cache=cache, resume=resume,
+        accelerator=accelerator,
+    )  # fmt: skip
+
+
+@app.command
 def export(
     run: Path,
     /,
@@ -834,6 +878,42 @@ def se_lcn(
 
 
 @experiment.command
+def slsnet(
+    *fields: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
+    config: Path,
+    data: Path,
+    output: Path,
+    plan: Annotated[bool, Parameter(negative="")] = False,
+    cache: Path = Path(".cache/cutis"),
+    accelerator: str = "auto",
+) -> int:
+    """Make the runs that SLSNet's tables need (its configurations, sizes, losses and comparison networks) and evaluate
+    each; what is finished stays, what was cut off goes on. Any field of the configuration is also a flag.
+
+    Parameters
+    ----------
+    config
+        YAML file of the grid; see configs/slsnet/grid.yaml.
+    data
+        Folder that holds the data sets in their official layouts.
+    output
+        Folder for all runs.
+    plan
+        Only say what would be run, and about how long it would take on this machine.
+    cache
+        Where decoded images are kept.
+    accelerator
+        cpu, gpu, mps or auto.
+    """
+    from cutis.analysis.pipeline import predict_mask
+    from cutis.experiments.slsnet_verb import run_slsnet
+
+    return run_slsnet(
+        config, fields, data, output, plan=plan, cache=cache, accelerator=accelerator, segment=predict_mask
+    )
+
+
+@experiment.command
 def tables(
     *,
     results: Path,
@@ -841,18 +921,18 @@ def tables(
     csv: Path | None = None,
     published: Path | None = None,
 ) -> int:
-    """Print the tables of SE-LCN with ours beside the paper's, and above each what is different here.
+    """Print a paper's tables with ours beside its own, and above each what is different here.
 
     Parameters
     ----------
     results
-        Folder that 'cutis experiment se-lcn' filled.
+        Folder that 'cutis experiment se-lcn' or 'cutis experiment slsnet' filled.
     table
-        Only this table (5, 6a, 6b, 7, 8a, 8b, 9, 10, 13, 14, 15); may be given several times.
+        Only this table (SE-LCN: 5, 6a, 6b, 7, 8a, 8b, 9, 10, 13, 14, 15; SLSNet: 3, 4, 6, 7, 8); may be repeated.
     csv
         File for the same values, one a line.
     published
-        Folder of the authors' published predictions, to print table 8b from them too.
+        Folder of SE-LCN's authors' published predictions, to print its table 8b from them too.
     """
     from cutis.experiments.verb import show_tables
 
@@ -971,6 +1051,32 @@ def loading(*, config: Path, data: Path, batches: int = 30, cache: Path = _CACHE
     from cutis.benchmark.loading import measure_data
 
     return measure_data(config, data, batches=batches, cache=cache, output=output)
+
+
+@benchmark.command
+def architectures(
+    *networks: str,
+    size: Annotated[tuple[int, ...], Parameter(negative="")] = (64, 128, 256),
+    rounds: int = 10,
+    output: Path = _RESULTS,
+) -> int:
+    """Parameters, multiply-adds and frames a second of untrained networks, fp32 and INT8 (SLSNet, Table 5); needs
+    cutis[train].
+
+    Parameters
+    ----------
+    networks
+        Names of registered networks; SLSNet and those it is compared with unless given.
+    size
+        Side of the pictures, pixels; may be given several times.
+    rounds
+        How often each network has its turn.
+    output
+        Folder for architectures.json.
+    """
+    from cutis.benchmark.architectures import NETWORKS, measure_architectures
+
+    return measure_architectures(networks or NETWORKS, size, rounds=rounds, output=output)
 
 
 @benchmark.command

@@ -21,7 +21,7 @@ from cutis.data.batches import Key, SegmentationSet, signed_distance
 from cutis.errors import CutisError
 from cutis.imaging.frame import Frame
 
-__all__ = ["Answers", "DistillationBatch", "Taught", "TaughtSet", "grid_of", "moved"]
+__all__ = ["Answers", "DistillationBatch", "Taught", "TaughtSet", "grid_of", "inside", "moved"]
 
 _OUTSIDE = -20.0  # logit of "lesion" where there is no picture
 
@@ -114,13 +114,13 @@ def grid_of(matrices: NDArray[np.float64], source: int, side: int, cells: int) -
 
 def moved(maps: Tensor, frames: Sequence[Frame], grid: Tensor) -> Taught:
     """(B, 1 + C, h, w), logits first, over squares whose pictures lie in `frames` -> what `grid` sees of it."""
-    inside = torch.stack([_inside(frame, maps.shape[-1]) for frame in frames]).unsqueeze(1)
-    known = torch.cat([maps[:, :1].float() - _OUTSIDE, maps[:, 1:].float()], 1) * inside
+    pictures = torch.stack([inside(frame, maps.shape[-1]) for frame in frames]).unsqueeze(1)
+    known = torch.cat([maps[:, :1].float() - _OUTSIDE, maps[:, 1:].float()], 1) * pictures
     seen = F.grid_sample(known, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     return Taught(seen[:, :1] + _OUTSIDE, seen[:, 1:])
 
 
-def _inside(frame: Frame, cells: int) -> Tensor:
+def inside(frame: Frame, cells: int) -> Tensor:
     """(cells, cells) float32: 1 where the middle of a cell of the square is in the picture."""
     middle = (torch.arange(cells) + 0.5) * frame.size / cells
     rows = (middle > frame.top) & (middle < frame.top + frame.inner_height)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from cutis.errors import CutisError
 from cutis.models.tflite import Convolutions, is_tflite, read_convolutions
 
-__all__ = ["Pretrained", "load_pretrained", "refit_batch_norm"]
+__all__ = ["Moments", "Pretrained", "load_pretrained", "refit_batch_norm"]
 
 Triple = tuple[float, float, float]
 MEAN: Triple = (0.485, 0.456, 0.406)  # of torchvision's and timm's weights of every backbone here
@@ -93,7 +93,7 @@ def refit_batch_norm(trunk: nn.Module, batches: Iterable[Tensor]) -> None:
     (tensor([2.]), tensor([1.]), tensor([1.]), tensor([2.]))
     """
     norms = [module for module in trunk.modules() if isinstance(module, nn.BatchNorm2d)]
-    seen = {norm: _Moments() for norm in norms}
+    seen = {norm: Moments() for norm in norms}
     hooks = [norm.register_forward_pre_hook(lambda module, inputs: seen[module].add(inputs[0])) for norm in norms]
     training = trunk.training
     try:
@@ -113,7 +113,7 @@ def refit_batch_norm(trunk: nn.Module, batches: Iterable[Tensor]) -> None:
         norm.running_var.copy_(variance)
 
 
-class _Moments:
+class Moments:
     """Running sums of a channel's values and of their squares, in float64."""
 
     def __init__(self) -> None:
@@ -129,7 +129,7 @@ class _Moments:
 
     def values(self) -> tuple[Tensor, Tensor]:
         if not isinstance(self.sum, Tensor) or not isinstance(self.squares, Tensor):
-            raise ValueError("no image was given to refit the batch norms on")
+            raise ValueError("no image was given to fit the batch norms on")
         mean = self.sum / self.count
         return mean, (self.squares / self.count - mean**2).clamp(min=0)
 
