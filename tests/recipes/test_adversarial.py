@@ -205,7 +205,7 @@ def test_mistakes_in_a_configuration_are_named(changes, message):
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
     folder = tmp_path_factory.mktemp("drawn")
-    write_folder(folder, 12, seed=0)
+    write_folder(folder, 12, 0, width=96, height=72)
     return folder
 
 

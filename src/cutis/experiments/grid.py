@@ -13,15 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import yaml
-from numpy.typing import NDArray
 
 from cutis.data.catalogue import open_dataset, recognise
 from cutis.data.samples import Sample
 from cutis.errors import CutisError
-from cutis.evaluation.evaluate import evaluate
-from cutis.evaluation.predictors import NetworkModel
 from cutis.evaluation.selection import thin_out
-from cutis.evaluation.tables import write_json, write_rows
+from cutis.evaluation.tables import write_json
 from cutis.experiments.answer import answer, answers_of, pointing
 from cutis.experiments.answers import read_answers, write_answers, write_pointing
 from cutis.experiments.beside import SELECTED_BY, fold_folder
@@ -29,11 +26,12 @@ from cutis.experiments.external import external_samples
 from cutis.experiments.grid_config import GridConfig, job_config, jobs_of
 from cutis.experiments.measures import measures_of
 from cutis.experiments.plan import Job, symmetry_model
+from cutis.experiments.segmenter_run import Segment, evaluate_run
 from cutis.files import atomic_write
 from cutis.recipes.classification import class_parts, load_classifier_run, train_classifier
 from cutis.recipes.classification_config import ClassificationConfig
 from cutis.recipes.config import SupervisedConfig
-from cutis.recipes.run import load_run, parts_of, train_supervised
+from cutis.recipes.run import train_supervised
 
 __all__ = ["Grid", "best_fold", "finished", "read_grid", "run_grid"]
 
@@ -41,8 +39,6 @@ GRID_FILE = "grid.yaml"
 DONE = "done.json"
 MAY_GROW = {"stages", "models", "seeds", "external", "name"}
 """Fields that may be others when a grid is gone on with: they add runs and change none."""
-
-Segment = Callable[..., NDArray[np.bool_]]  # (image file, exported model or None) -> mask
 
 
 @dataclass(frozen=True)
@@ -138,13 +134,8 @@ def _segmentation(grid: Grid, job: Job) -> None:
         config, grid.data, folder, cache=grid.cache, resume=_may_resume(folder),
         accelerator=grid.accelerator, say=grid.say,
     )  # fmt: skip
-    trained, run = time.monotonic(), load_run(folder)
-    model = NetworkModel(run.network, run.preprocessing, threshold=run.threshold, device="cpu")
-    test = parts_of(config, grid.data)["test"]
-    result = evaluate(lambda sample: grid.segment(sample.image, model), test, workers=1)
-    for failure in result.failures:
-        grid.say(f"not measured: {failure.dataset} {failure.id}: {failure.reason}")
-    write_rows(folder / "evaluation" / "rows.csv", result.rows)
+    trained = time.monotonic()
+    evaluate_run(folder, grid.data, grid.segment, grid.say)
     write_json(folder / DONE, {"training_seconds": trained - begun, "evaluation_seconds": time.monotonic() - trained})
 
 

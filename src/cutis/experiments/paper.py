@@ -1,4 +1,5 @@
-"""The tables a paper prints, as data: `selcn_tables.yaml` holds SE-LCN's tables 5 to 15, every value as printed.
+"""The tables a paper prints, as data: `selcn_tables.yaml` holds SE-LCN's tables 5 to 15, `slsnet_tables.yaml` SLSNet's
+3 to 8, `sparsesegnet_tables.yaml` SparseSegNet's 1 to 4, every value as printed.
 
 `Printed.bold` is what the paper marks as the highest of its group; `contradictions` (contradictions.py) says where that
 and other things cannot be.
@@ -13,7 +14,7 @@ from typing import Any, Literal
 
 import yaml
 
-__all__ = ["PaperRow", "PaperTable", "Printed", "selcn_tables"]
+__all__ = ["PaperRow", "PaperTable", "Printed", "selcn_tables", "slsnet_tables", "sparsesegnet_tables"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class PaperTable:
 
     name: str
     title: str
-    spread: Literal["folds", "images", "none"]
+    spread: Literal["folds", "runs", "images", "none"]
     measures: tuple[str, ...]
     rows: tuple[PaperRow, ...]
     model: int | None
@@ -77,7 +78,31 @@ def selcn_tables() -> dict[str, PaperTable]:
     >>> list(selcn_tables())
     ['5', '6a', '6b', '7', '8a', '8b', '9', '10', '11', '12', '13', '14', '15']
     """
-    text = resources.files("cutis.experiments").joinpath("selcn_tables.yaml").read_text(encoding="utf-8")
+    return _read("selcn_tables.yaml")
+
+
+@cache
+def slsnet_tables() -> dict[str, PaperTable]:
+    """SLSNet's tables by number, in the paper's order; a dash in the paper has no value.
+
+    >>> slsnet_tables()["6"].row(method="BL GAN").values["dice"].text
+    '83.61'
+    """
+    return _read("slsnet_tables.yaml")
+
+
+@cache
+def sparsesegnet_tables() -> dict[str, PaperTable]:
+    """SparseSegNet's tables by number.
+
+    >>> sparsesegnet_tables()["4"].row(row="-ag_op").values["dice"].text
+    '0.885'
+    """
+    return _read("sparsesegnet_tables.yaml")
+
+
+def _read(name: str) -> dict[str, PaperTable]:
+    text = resources.files("cutis.experiments").joinpath(name).read_text(encoding="utf-8")
     return {name: _table(name, content) for name, content in yaml.safe_load(text).items()}
 
 
@@ -86,7 +111,7 @@ def _table(name: str, content: dict[str, Any]) -> PaperTable:
     rows = tuple(
         PaperRow(
             {key: value for key, value in row.items() if key != "values"},
-            {key: Printed.parse(text, rounding) for key, text in zip(measures, row["values"], strict=True)},
+            {key: Printed.parse(text, rounding) for key, text in zip(measures, row["values"], strict=True) if text},
         )
         for row in content["rows"]
     )

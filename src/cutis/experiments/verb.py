@@ -8,15 +8,20 @@ from pathlib import Path
 
 from cutis.errors import CutisError
 from cutis.evaluation.tables import markdown_table
+from cutis.experiments.ablation import holds_ablation
+from cutis.experiments.ablation_verb import show_sparsesegnet_tables
 from cutis.experiments.beside import SOURCES, beside, comparisons
 from cutis.experiments.contradictions import contradictions
 from cutis.experiments.estimate import Estimate, estimate
-from cutis.experiments.grid import Grid, Segment, read_grid, run_grid
+from cutis.experiments.grid import Grid, read_grid, run_grid
 from cutis.experiments.grid_config import GridConfig, jobs_of
 from cutis.experiments.measures import measures_of, spread
 from cutis.experiments.paper import selcn_tables
 from cutis.experiments.published import published_runs
+from cutis.experiments.segmenter_run import Segment
 from cutis.experiments.setup import STAGE_OF, setup_lines
+from cutis.experiments.slsnet_grid import holds_slsnet
+from cutis.experiments.slsnet_verb import show_slsnet_tables
 from cutis.experiments.tables import comparison_markdown, csv_of, markdown_of
 from cutis.files import atomic_write
 from cutis.recipes.config import load_config, parse_flags
@@ -63,6 +68,10 @@ def plan_text(config: GridConfig, found: Sequence[Estimate]) -> str:
 
 def show_tables(results: Path, names: Sequence[str] | None, *, csv_file: Path | None, published: Path | None) -> int:
     """Print the tables (all that have runs unless named), paired comparisons below 8b and 14; CSV into `csv_file`."""
+    if holds_ablation(results):
+        return show_sparsesegnet_tables(results, names, csv_file=csv_file)
+    if holds_slsnet(results):
+        return show_slsnet_tables(results, names, csv_file=csv_file)
     config = read_grid(results)
     known = [name for name in STAGE_OF if STAGE_OF[name] in config.stages or _has_runs(results, name)]
     chosen = list(names) if names else known

@@ -1,3 +1,13 @@
 """Networks: plain keywords in, logits out. Importing this package registers them."""
 
-from cutis.models import lesion_net, slsnet, slsnet_discriminator, sparsesegnet, symmetry_net, unets  # noqa: F401
+from cutis.models import (  # noqa: F401
+    enet,
+    fcn,
+    lesion_net,
+    segnet,
+    slsnet,
+    slsnet_discriminator,
+    sparsesegnet,
+    symmetry_net,
+    unets,
+)

@@ -1,7 +1,8 @@
-"""U-Net, U-Net++ and DeepLabV3+ of segmentation-models-pytorch under their own names.
+"""U-Net, U-Net++, DeepLabV3+, FPN and LinkNet of segmentation-models-pytorch under their own names.
 
-SE-LCN, Sec. 4.1.1 (DeepLabV3+ and U-Net); Knowledge mining, Sec. 4 (U-Net++ with a ResNet-34 encoder). The encoder is a
-keyword, any name that the library knows; its weights are random, nothing is downloaded.
+SE-LCN, Sec. 4.1.1 (DeepLabV3+ and U-Net); SLSNet, Tables 3 and 4 (U-Net), and beside them; Knowledge
+mining, Sec. 4 (U-Net++ with a ResNet-34 encoder). The encoder is a keyword, any name that the library knows; its
+weights are random, nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from torch import nn
 from cutis.errors import CutisError
 from cutis.registry import models
 
-__all__ = ["deeplabv3plus", "unet", "unetplusplus"]
+__all__ = ["deeplabv3plus", "fpn", "linknet", "unet", "unetplusplus"]
 
 
 @models.register("unet")
 def unet(encoder: str = "resnet34") -> nn.Module:
-    """(B, 3, H, W), H and W multiples of 32 -> (B, 1, H, W) logits of "lesion"; so the other two.
+    """(B, 3, H, W), H and W multiples of 32 -> (B, 1, H, W) logits of "lesion"; so the others.
 
     >>> unet(encoder="no_such_encoder")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
@@ -37,6 +38,18 @@ def unetplusplus(encoder: str = "resnet34") -> nn.Module:
 def deeplabv3plus(encoder: str = "resnet34") -> nn.Module:
     """Atrous pyramid at stride 16 and one skip at stride 4. The library upsamples its logits by 4 at the end."""
     return _build("DeepLabV3Plus", encoder)
+
+
+@models.register("fpn")
+def fpn(encoder: str = "resnet34") -> nn.Module:
+    """A feature pyramid: maps of four strides brought to one, and added."""
+    return _build("FPN", encoder)
+
+
+@models.register("linknet")
+def linknet(encoder: str = "resnet34") -> nn.Module:
+    """U-Net's shape with additions in place of concatenations."""
+    return _build("Linknet", encoder)
 
 
 def _build(architecture: str, encoder: str) -> nn.Module:

@@ -1,0 +1,103 @@
+"""SLSNet's experiment, run: trains what is not there yet, goes on with what was cut off, and evaluates each.
+
+A job is finished when `done.json` lies in its folder; stopping at any moment loses at most the epoch that was running.
+A run whose discriminator collapsed is a finding and not the end: it is written down, and the next one begins.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from cutis.errors import CutisError
+from cutis.evaluation.tables import write_json
+from cutis.experiments.segmenter_run import Segment, evaluate_run
+from cutis.experiments.slsnet_plan import SLSNetGrid, SLSNetJob, job_config, jobs_of
+from cutis.files import atomic_write
+from cutis.recipes.adversarial_run import train_adversarial
+from cutis.recipes.recipe import Diverged
+
+__all__ = ["GRID_FILE", "finished", "holds_slsnet", "read_slsnet_grid", "run_slsnet_grid"]
+
+GRID_FILE = "slsnet.yaml"
+DONE, STOPPED = "done.json", "stopped.json"
+MAY_GROW = {"variants", "seeds", "name", "larger_l1"}
+"""Fields that may be others when a grid is gone on with: they add runs and change none."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where everything is; `segment` finds the lesion of an image file with a given network."""
+
+    data: Path
+    results: Path
+    cache: Path
+    segment: Segment
+    accelerator: str
+    say: Callable[[str], None]
+
+
+def run_slsnet_grid(config: SLSNetGrid, place: Place) -> None:
+    """Make every run of the plan and evaluate it; what is finished is left as it is."""
+    _remember(config, place.results)
+    jobs = jobs_of(config)
+    for number, job in enumerate(jobs, 1):
+        if not finished(job, place.results):
+            place.say(f"[{number} of {len(jobs)}] {job.variant}, seed {job.seed}")
+            _make(config, job, place)
+
+
+def finished(job: SLSNetJob, results: Path) -> bool:
+    """Whether the job was trained and evaluated, or stopped for good."""
+    return any((job.folder(results) / name).exists() for name in (DONE, STOPPED))
+
+
+def holds_slsnet(results: Path) -> bool:
+    """Whether `results` was filled by `cutis experiment slsnet`."""
+    return (results / GRID_FILE).exists()
+
+
+def read_slsnet_grid(results: Path) -> SLSNetGrid:
+    """The configuration that the runs in `results` were made with."""
+    path = results / GRID_FILE
+    try:
+        return SLSNetGrid.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CutisError(f"{results} holds no grid of SLSNet ({reason}): give another --results") from error
+
+
+def _remember(config: SLSNetGrid, results: Path) -> None:
+    """Write the grid's configuration, or refuse if other runs are there."""
+    given = config.model_dump(mode="json")
+    if holds_slsnet(results):
+        before = read_slsnet_grid(results).model_dump(mode="json")
+        other = sorted(name for name in given if name not in MAY_GROW and given[name] != before[name])
+        if other or (given["larger_l1"] != before["larger_l1"] and (results / "larger-l1").exists()):
+            named = ", ".join(other or ["larger_l1"])
+            raise CutisError(f"{results} holds runs of another configuration ({named}): give another --output")
+    atomic_write(results / GRID_FILE, yaml.safe_dump(given, sort_keys=False))
+
+
+def _make(config: SLSNetGrid, job: SLSNetJob, place: Place) -> None:
+    folder, begun = job.folder(place.results), time.monotonic()
+    resume = (folder / "checkpoints" / "last.ckpt").exists()
+    if not resume:  # cut off before its first epoch was over: it begins again
+        (folder / "config.yaml").unlink(missing_ok=True)
+    try:
+        train_adversarial(
+            job_config(config, job), place.data, folder, cache=place.cache, resume=resume,
+            accelerator=place.accelerator, say=place.say,
+        )  # fmt: skip
+    except Diverged as error:
+        place.say(f"stopped: {error}")
+        write_json(folder / STOPPED, {"reason": str(error)})
+        return
+    trained = time.monotonic()
+    evaluate_run(folder, place.data, place.segment, place.say)
+    seconds = {"training_seconds": trained - begun, "evaluation_seconds": time.monotonic() - trained}
+    write_json(folder / DONE, seconds)
