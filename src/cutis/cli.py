@@ -914,6 +914,45 @@ def slsnet(
 
 
 @experiment.command
+def sparsesegnet(
+    *fields: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
+    config: Path,
+    data: Path,
+    output: Path,
+    plan: Annotated[bool, Parameter(negative="")] = False,
+    cache: Path = Path(".cache/cutis"),
+    accelerator: str = "auto",
+) -> int:
+    """Make the runs that SparseSegNet's tables need (ablation, data sets, loss weights): ask the teachers, train,
+    prune, evaluate and time each; what is finished stays, what was cut off goes on. Any field of the configuration is
+    also a flag: --rows '[full, vanilla]' --base.epochs 10.
+
+    Parameters
+    ----------
+    config
+        YAML file of the experiment; see configs/sparsesegnet/experiment.yaml.
+    data
+        Folder that holds the data sets in their official layouts.
+    output
+        Folder for all runs.
+    plan
+        Only say what would be run, and about how long it would take on this machine.
+    cache
+        Where decoded images are kept.
+    accelerator
+        cpu, gpu, mps or auto.
+    """
+    from cutis.analysis.pipeline import predict_mask
+    from cutis.benchmark.pruning import instruments
+    from cutis.experiments.ablation_verb import run_sparsesegnet
+
+    return run_sparsesegnet(
+        config, fields, data, output, plan=plan, cache=cache, accelerator=accelerator, segment=predict_mask,
+        instruments=instruments,
+    )  # fmt: skip
+
+
+@experiment.command
 def tables(
     *,
     results: Path,

@@ -16,7 +16,7 @@ from cutis.benchmark.machine import watching
 from cutis.benchmark.reference import reference
 from cutis.benchmark.result import Result, Row, progress, publish
 
-__all__ = ["TARGET", "measure_network", "timed_rows"]
+__all__ = ["TARGET", "forward", "measure_network", "timed_rows"]
 
 TARGET = 1 / 15
 
@@ -25,7 +25,7 @@ def measure_network(models: Sequence[str], *, rounds: int, cache: Path, output: 
     """Time `models` (names or files) against U, print and write network.json."""
     segmenters = _titled([load_model(model) for model in models])
     programs: dict[str, Callable[[], object]] = {"U": reference(cache)}
-    programs |= {title: _forward(segmenter) for title, segmenter in segmenters.items()}
+    programs |= {title: forward(segmenter) for title, segmenter in segmenters.items()}
     targets = {title: TARGET for title, segmenter in segmenters.items() if segmenter.info.precision == "int8"}
     protocol = Protocol(warmup=2, rounds=rounds, calls=3)
     with watching() as watch, progress("network against U") as tell:
@@ -55,7 +55,8 @@ def timed_rows(times: dict[str, np.ndarray], targets: dict[str, float]) -> list[
     return rows
 
 
-def _forward(segmenter: Segmenter) -> Callable[[], object]:
+def forward(segmenter: Segmenter) -> Callable[[], object]:
+    """One forward pass of a batch of one, on random pixels."""
     side = segmenter.preprocessing.size
     image = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), dtype=np.uint8)
     return lambda: segmenter.probability(image)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cutis.export.onnx import Weights
     from cutis.recipes.run import Run
 
-__all__ = ["JUDGING", "choose", "export", "export_run", "progress", "show_choice"]
+__all__ = ["JUDGING", "choose", "export", "export_run", "load", "progress", "show_choice"]
 
 JUDGING = 128
 _DRAWN = 12
@@ -85,8 +85,8 @@ def export_run(
     if parts is None:
         console.print(_parity(run, fp32, None, _drawn(run.preprocessing)))
         return 0
-    judging = _load(choose(parts["validation"], JUDGING, seed), run.preprocessing, "judging")
-    images = _load(choose(parts["train"], calibration, seed), run.preprocessing, "calibration")
+    judging = load(choose(parts["validation"], JUDGING, seed), run.preprocessing, "judging")
+    images = load(choose(parts["train"], calibration, seed), run.preprocessing, "calibration")
     int8 = output / f"{name}-int8.onnx"
     made = _quantize(fp32, int8, images, judging)
     show_choice(console, made)
@@ -120,7 +120,7 @@ def _parts(run: Run, data: Path) -> dict[str, tuple[Sample, ...]]:
     return parts
 
 
-def _load(samples: Sequence[Sample], preprocessing: Preprocessing, what: str) -> NDArray[np.uint8]:
+def load(samples: Sequence[Sample], preprocessing: Preprocessing, what: str) -> NDArray[np.uint8]:
     """(N, S, S, 3) uint8: as the network sees them."""
     with progress() as tell:
         squares = []

@@ -1,4 +1,4 @@
-"""What a pruning is: its steps, how scores are made, how each step is fine-tuned, what it may cost. No torch here.
+"""What a pruning is: its steps, how scores are made, how each step is fine-tuned, what it may cost. No torch here."""
 
 from __future__ import annotations
 
