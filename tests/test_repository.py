@@ -98,6 +98,8 @@ def test_the_version_is_the_changelogs():
 def test_every_config_is_found_and_its_first_line_is_a_command_that_parses():
     from cutis.cli import app
     from cutis.experiments.grid_config import GridConfig
+    from cutis.experiments.slsnet_plan import SLSNetGrid
+    from cutis.recipes.adversarial_config import AdversarialConfig
     from cutis.recipes.cascade_config import CascadeConfig
     from cutis.recipes.classification_config import ClassificationConfig
     from cutis.recipes.config import SupervisedConfig, load_config
@@ -106,7 +108,7 @@ def test_every_config_is_found_and_its_first_line_is_a_command_that_parses():
 
     models = {
         "supervised": SupervisedConfig, "symmetry": ClassificationConfig, "lesion": ClassificationConfig,
-        "cascade": CascadeConfig, "se-lcn": GridConfig,
+        "cascade": CascadeConfig, "se-lcn": GridConfig, "adversarial": AdversarialConfig, "slsnet": SLSNetGrid,
     }  # fmt: skip
     configs = sorted((ROOT / "configs").rglob("*.y*ml"))
     assert configs

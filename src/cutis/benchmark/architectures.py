@@ -8,7 +8,7 @@ drawn lesions: neither changes what a forward pass costs.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +34,9 @@ def measure_architectures(networks: Sequence[str], sizes: Sequence[int], *, roun
     """Export, quantise and time every network at every size; print and write architectures.json."""
     from cutis.analysis.runtime import load_model
 
-    costs, programs, facts = {}, {}, {}
+    costs: dict[str, dict[str, float]] = {}
+    programs: dict[str, Callable[[], object]] = {}
+    facts: dict[str, dict[str, object]] = {}
     with tempfile.TemporaryDirectory() as folder, progress("exporting") as tell:
         for done, (name, size) in enumerate(asked := [(name, size) for name in networks for size in sizes]):
             tell(done, len(asked))

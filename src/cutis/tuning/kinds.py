@@ -10,12 +10,19 @@ from typing import Any, NamedTuple
 import yaml
 
 from cutis.errors import CutisError
+from cutis.recipes.adversarial_run import train_adversarial
 from cutis.recipes.classification import train_classifier
 from cutis.recipes.classification_config import ClassificationConfig
 from cutis.recipes.config import SupervisedConfig, load_config, parse_flags
-from cutis.recipes.run import train_supervised
+from cutis.recipes.distillation_run import train_distillation
+from cutis.recipes.run import CONFIGS, train_supervised
 
 __all__ = ["Kind", "kind_of"]
+
+SEGMENTERS: Mapping[str, Callable[..., Any]] = {
+    "supervised": train_supervised, "distillation": train_distillation, "adversarial": train_adversarial,
+}  # fmt: skip
+"""The field `recipe` of a segmenter's configuration -> what trains it."""
 
 
 class Kind(NamedTuple):
@@ -40,7 +47,8 @@ def kind_of(path: Path, flags: Sequence[str], *, symmetry: Path | None) -> Kind:
     given = parse_flags(flags)
     if _fields(path).keys() & {"segmenter", "lesion"}:
         raise CutisError(f"{path} is of a whole cascade: search for one of its networks at a time")
-    model = ClassificationConfig if "task" in _fields(path) else SupervisedConfig
+    recipe = str(_fields(path).get("recipe", "supervised"))
+    model = ClassificationConfig if "task" in _fields(path) else CONFIGS.get(recipe, SupervisedConfig)
 
     def load(overrides: Mapping[str, str]) -> Any:
         return load_config(path, {**given, **overrides}, model)
@@ -49,7 +57,7 @@ def kind_of(path: Path, flags: Sequence[str], *, symmetry: Path | None) -> Kind:
     if not isinstance(config, ClassificationConfig):
         if symmetry:
             raise CutisError(f"{path} is of a segmenter, which takes no maps: leave --symmetry out")
-        return Kind("supervised", load, train_supervised, "dice", "maximize")
+        return Kind(recipe, load, SEGMENTERS[recipe], "dice", "maximize")
     verb = {"symmetry": "symmetry", "lesion_class": "lesion"}[config.task]
     better = "minimize" if config.select == "loss" else "maximize"
     return Kind(verb, load, partial(train_classifier, symmetry=symmetry), config.select, better)
