@@ -14,12 +14,14 @@ pytest.importorskip("torch_pruning")
 from cutis.data.synthetic import write_folder  # noqa: E402
 from cutis.errors import CutisError  # noqa: E402
 from cutis.files import atomic_write  # noqa: E402
+from cutis.pruning.surgery import convolution_of  # noqa: E402
 from cutis.recipes import pruning  # noqa: E402
 from cutis.recipes.config import SupervisedConfig, load_config  # noqa: E402
 from cutis.recipes.folder import begin  # noqa: E402
 from cutis.recipes.pruning import Accuracy, Instruments, Latency, prune  # noqa: E402
 from cutis.recipes.pruning_config import PruningConfig  # noqa: E402
 from cutis.recipes.run import build_network, load_run  # noqa: E402
+from cutis.registry import models  # noqa: E402
 
 SMOKE = Path(__file__).parents[2] / "configs" / "sparsesegnet" / "smoke.yaml"
 CONFIG = PruningConfig.model_validate(
@@ -37,6 +39,17 @@ CONFIG = PruningConfig.model_validate(
         "rounds": 2,
     }
 )
+
+
+def test_the_configuration_is_the_papers_and_names_blocks_of_the_network():
+    config = load_config(SMOKE.with_name("prune.yaml"), {}, PruningConfig)
+    assert [step.kind for step in config.steps] == ["fisher", "dice_sensitivity", "semantic"]
+    fisher, dice, semantic = config.steps
+    assert (fisher.keep, dice.keep, semantic.threshold) == (0.75, 0.5, 0.35)
+    network = models.build("sparsesegnet")
+    for step, width in zip(config.steps[:2], (96, 192), strict=True):
+        assert [convolution_of(network, block).out_channels for block in step.blocks] == [width, width]
+    assert all(convolution_of(network, block) for block in semantic.blocks)
 
 
 @pytest.fixture(scope="module")
