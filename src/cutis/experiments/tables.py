@@ -38,6 +38,7 @@ def markdown_of(table: Beside, setup: Sequence[str]) -> str:
         lines.append([GAUSSIAN, *[""] * (len(names) - 1), *(cell for value in known for cell in (value, ""))])
     title = f"### Table {table.paper.name}: {table.paper.title}"
     spread_over = {
+        "runs": "± is the standard deviation over runs; the paper's likewise.",
         "folds": "± is the standard deviation over runs (every fold of every seed); the paper's is over folds.",
         "images": "± is the standard deviation over images.",
         "none": "Means over images.",

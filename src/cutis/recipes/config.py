@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from cutis.data.augment import Augmentation
 from cutis.errors import CutisError
@@ -33,11 +33,25 @@ class NetworkSettings(Settings):
     )
 
 
+class HeldOut(Settings):
+    """One fold of a cross-validation: training and validation part are put together and divided anew, by lesion."""
+
+    folds: int = Field(ge=2)
+    fold: int = Field(ge=0, description="the one that is the validation part, from 0")
+
+    @model_validator(mode="after")
+    def _is_one_of_them(self) -> HeldOut:
+        if self.fold >= self.folds:
+            raise ValueError(f"fold {self.fold} of {self.folds}: they are counted from 0")
+        return self
+
+
 class SplitSettings(Settings):
     """Our split: by lesion, over all data sets together (cutis.data.splits.split)."""
 
     fractions: dict[str, float] = Field(description="part -> share; training needs the parts train and validation")
     seed: int
+    held_out: HeldOut | None = Field(default=None, description="for cross-validation; the test part stays what it is")
 
 
 class HybridSettings(Settings):

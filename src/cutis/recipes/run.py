@@ -19,7 +19,7 @@ from cutis.data.batches import Collated, EachOnce, KeySampler, SegmentationSet, 
 from cutis.data.cache import SegmentationCache, open_cache, uniform
 from cutis.data.catalogue import open_dataset
 from cutis.data.samples import Sample
-from cutis.data.splits import split
+from cutis.data.splits import kfold, split
 from cutis.errors import CutisError
 from cutis.imaging.preprocessing import Preprocessing
 from cutis.recipes.adversarial_config import AdversarialConfig
@@ -113,7 +113,11 @@ def parts_of(
                 f"{name}: left out {', '.join(f'{n} {why}' for why, n in reasons.items() if n)}; {len(masked)} are used"
             )
         samples += masked
-    return split(samples, config.split.fractions, config.split.seed)
+    parts = split(samples, config.split.fractions, config.split.seed)
+    if held := config.split.held_out:
+        pool = (*parts.get("train", ()), *parts.get("validation", ()))
+        parts["train"], parts["validation"] = kfold(pool, held.folds, config.split.seed)[held.fold]
+    return parts
 
 
 def train_supervised(
