@@ -244,7 +244,8 @@ def _write_run(job: _Job, run: Run, folder: Path, step: Step, channels: dict[str
     plain = run.config.network.model_copy(update={"channels": {}})
     left = difference(run.network, build(plain, run.config.seed))
     values = run.config.model_dump(mode="json", include=set(SupervisedConfig.model_fields))
-    values["loss"] = {name: values["loss"][name] for name in LossSettings.model_fields}
+    losses = values.get("loss", {})
+    values["loss"] = {name: losses[name] for name in LossSettings.model_fields if name in losses}
     values["network"] = plain.model_copy(update={"channels": left}).model_dump(mode="json")
     try:
         config = SupervisedConfig.model_validate(values | job.config.fine_tune)
