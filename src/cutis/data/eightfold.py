@@ -23,6 +23,7 @@ __all__ = ["Eightfold", "eightfold", "versions_of"]
 
 GAMMAS = (0.5, 1.0, 1.5)
 CLIPS = (1.0, 2.0)
+TILE = 32
 VERSIONS = 8
 
 
@@ -54,7 +55,7 @@ class Eightfold(BaseModel):
 def versions_of(image: NDArray[np.uint8], mask: NDArray[np.uint8], version: int) -> tuple[NDArray, NDArray]:
     """(S, S, 3) uint8 and (S, S) 0/1 -> the `version`th of the eight, 0 the picture itself.
 
-    >>> image = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    >>> image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     >>> len({versions_of(image, image[..., 0], n)[0].tobytes() for n in range(VERSIONS)})
     8
     """
@@ -77,7 +78,7 @@ def eightfold(cache: SegmentationCache, progress: Callable[[int, int], None]) ->
         image, mask = np.asarray(cache.images[where]), np.asarray(cache.masks[where])
         return *versions_of(image, mask, index % VERSIONS), cache.frames[where]
 
-    return derived(cache, "eightfold", f"{GAMMAS}:{CLIPS}:1", samples, version, progress)
+    return derived(cache, "eightfold", f"{GAMMAS}:{CLIPS}:{TILE}:1", samples, version, progress)
 
 
 def gamma(image: NDArray[np.uint8], power: float) -> NDArray[np.uint8]:
@@ -91,8 +92,12 @@ def gamma(image: NDArray[np.uint8], power: float) -> NDArray[np.uint8]:
 
 
 def equalised(image: NDArray[np.uint8], clip: float) -> NDArray[np.uint8]:
-    """(S, S, 3) uint8 -> CLAHE of each channel with this limit; the black padding stays black."""
-    out = clahe(image, clip=clip)
+    """(S, S, 3) uint8 -> CLAHE of each channel with this limit; the black padding stays black.
+
+    Eight tiles a side from 256 pixels on, fewer below: a limit is a number of pixels of a tile, and of tiles of 16 x 16
+    every limit between 1 and 2 is the same one.
+    """
+    out = clahe(image, tiles=max(1, min(8, image.shape[0] // TILE)), clip=clip)
     out[~image.any(axis=-1)] = 0
     return out
 

@@ -71,10 +71,10 @@ def costs_of(config: SLSNetGrid, variant: str) -> Mapping[str, float]:
 
 def compare_runs(results: Path, first: str, second: str, measure: str) -> tuple[list[float], Paired] | None:
     """Differences (first minus second, percent) of each seed that both have, and the paired tests over test images, an
-    image's value being its mean over those seeds; None where they share none."""
+    image's value being its mean over those seeds; None where they share none, or have a single image."""
     here, there = runs_of(results, first), runs_of(results, second)
     seeds = [seed for seed in here if seed in there]
-    if not seeds:
+    if not seeds or len(here[seeds[0]]) < 2:
         return None
     groups = _names(here[seeds[0]])
     if any(_names(side[seed]) != groups for seed in seeds for side in (here, there)):

@@ -100,7 +100,7 @@ def show_slsnet_tables(results: Path, names: Sequence[str] | None, *, csv_file: 
 
 def table_text(config: SLSNetGrid, results: Path, table: PaperTable) -> str:
     """The table as Markdown, each measure of ours beside the paper's; pairs that cannot be are marked."""
-    marked = {line[0] for line in impossible_pairs(table)}
+    marked = [row for row, _ in impossible_pairs(table)]
     lines = []
     for label, run, row in _lines(table):
         own = run is not None and (results / variant_of(config, run)).is_dir()
