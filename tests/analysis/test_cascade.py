@@ -21,6 +21,7 @@ from cutis.analysis.pipeline import analyze_image
 from cutis.analysis.runtime import Segmenter
 from cutis.data.synthetic import SyntheticLesion, draw_skin
 from cutis.errors import CutisError
+from cutis.imaging.cells import Cells, spread
 from cutis.records import Analysis
 
 Write = Callable[..., Path]
@@ -109,13 +110,14 @@ def test_a_map_is_laid_without_its_padding() -> None:
     tall = np.zeros((200, 100, 3), np.uint8)
     activation = np.zeros((4, 4), np.float32)
     activation[0, 1] = 1  # over the rows 0 to 49 and, of the columns 0 to 99 seen, the left half
-    laid = on_picture(activation, tall, size=64)
+    square = spread(activation, 64, Cells(first=8, step=16))
+    laid = on_picture(square, tall)
     assert laid.shape == (200, 100)
     row, column = np.unravel_index(laid.argmax(), laid.shape)
     assert row <= 28 and abs(column - 24.5) <= 4
     assert laid[:, 75:].max() < 10
     large = np.zeros((2000, 1000, 3), np.uint8)
-    assert on_picture(activation, large, size=64).shape == (MAP_SIDE, MAP_SIDE // 2)
+    assert on_picture(square, large).shape == (MAP_SIDE, MAP_SIDE // 2)
 
 
 @pytest.mark.parametrize(("masking", "pale"), [("none", {"far", "near"}), ("lae", {"near"}), ("segmentation", set())])

@@ -76,6 +76,8 @@ BOTH = [
     ({"classes": '["asymmetric"]'}, "cutis.classes"),
     ({"masking": "circle"}, "cutis.masking"),
     ({"masking": None}, "cutis.masking"),
+    ({"cells": None}, "cutis.cells"),
+    ({"cells": '{"first": 0.5, "step": 0}'}, "cutis.cells"),
     ({"temperature": "0"}, "cutis.temperature"),
     ({"temperature": "nan"}, "cutis.temperature"),
     ({"temperature": None}, "cutis.temperature"),

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from cutis.imaging.cells import Cells
 from cutis.imaging.preprocessing import Preprocessing
 
 SIZE = 128
@@ -70,6 +71,7 @@ def classifier_metadata(kind: str, **changed: str | None) -> dict[str, str]:
         "name": f"toy-{kind}",
         "preprocessing": preprocessing.model_dump_json(),
         "masking": "none",
+        "cells": Cells(first=size / 8, step=size / 4).model_dump_json(),
         "temperature": "1.0",
     }
     if kind == "symmetry":
@@ -121,9 +123,9 @@ def _write_classifier(
     unlikeness: float | None = None,
     **changed: str | None,
 ) -> Path:
-    written = classifier_metadata(kind, **changed)
     size, count = (64 if kind == "symmetry" else 96), len(logits)
     cell = size // map_side
+    written = classifier_metadata(kind, **{"cells": Cells(first=cell / 2, step=cell).model_dump_json(), **changed})
     nodes = [
         helper.make_node("Cast", ["image"], ["values"], to=TensorProto.FLOAT),
         helper.make_node("Transpose", ["values"], ["channels"], perm=[0, 3, 1, 2]),

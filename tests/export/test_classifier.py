@@ -18,6 +18,7 @@ from cutis.export.classifier import export_classifier, torch_answers
 from cutis.export.decision import COVERAGE, best_threshold, fit_decision
 from cutis.export.parity import answers, open_session
 from cutis.export.unlikeness import Unlikeness, fit_whitening
+from cutis.imaging.cells import Cells
 from cutis.imaging.lesion_area import prepare_classifier_image
 from cutis.imaging.read import read_image, read_mask
 from cutis.metrics.calibration import prediction_sets, set_quality, softmax
@@ -65,6 +66,13 @@ def test_the_analysis_opens_both_and_they_fit(exported_cascade, precision):
     assert cascade.lesion.takes_map and cascade.lesion.symmetry_map_size == cascade.symmetry.map_size
     assert cascade.symmetry.masking == "lae" and 0 < cascade.symmetry.rule.threshold < 1
     assert cascade.lesion.rule.conformal.coverage == COVERAGE and cascade.lesion.info.precision == precision
+
+
+@pytest.mark.parametrize(("which", "place"), [(0, Cells(first=15.5, step=16)), (1, Cells(first=0.5, step=32))])
+def test_the_files_say_where_the_cells_of_their_maps_look(exported_cascade, which, place):
+    for precision in ("fp32", "int8"):
+        paths = [exported_cascade / f"toy-{kind}-{precision}.onnx" for kind in ("symmetry", "lesion")]
+        assert load_cascade(*paths)[which].cells == place
 
 
 def test_the_figures_are_fitted_on_validation_answers_of_the_file_itself(validation, exported_cascade):
@@ -160,7 +168,7 @@ def test_a_graph_that_answers_otherwise_is_not_written(symmetry_run, tmp_path, m
     with pytest.raises(CutisError, match="differ from torch's"):
         export_classifier(
             run.network, run.preprocessing, tmp_path / "x.onnx", task="symmetry", classes=run.classes,
-            masking="none", name="x", version="1", whitening=None, map_shape=None,
+            masking="none", name="x", version="1", whitening=None, map_shape=None, cells=run.network.cells,
         )  # fmt: skip
     assert not (tmp_path / "x.onnx").exists()
 

@@ -26,6 +26,7 @@ from cutis.analysis.classifier import (
 )
 from cutis.analysis.decision import decide_class, decide_symmetry
 from cutis.errors import CutisError
+from cutis.imaging.cells import spread
 from cutis.imaging.frame import Frame
 from cutis.imaging.lesion_area import prepare_classifier_image
 from cutis.records import Diagnosis, ModelInfo, Symmetry
@@ -97,14 +98,14 @@ def ask(cascade: Cascade, picture: NDArray[np.uint8], mask: NDArray[np.bool_], l
     if first:
         answered = first.answer(_prepared(first, picture, mask))
         activation = answered.activation
-        placed = on_picture(activation, picture, first.preprocessing.size)
+        placed = on_picture(spread(activation, first.preprocessing.size, first.cells), picture)
         found = found._replace(symmetry=decide_symmetry(answered.logits, first.rule), symmetry_map=placed)
         lap("symmetry")
     if second:
         answered = second.answer(_prepared(second, picture, mask), activation if second.takes_map else None)
         assert answered.unlikeness is not None
         decided = decide_class(answered.logits, answered.unlikeness, second.rule)
-        placed = on_picture(answered.activation, picture, second.preprocessing.size)
+        placed = on_picture(spread(answered.activation, second.preprocessing.size, second.cells), picture)
         found = found._replace(diagnosis=decided, class_map=placed)
         lap("class")
     return found
@@ -123,19 +124,18 @@ def _prepared(
     )
 
 
-def on_picture(activation: NDArray[np.float32], picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """(h, w) map in [0, 1] over a network's square of side `size` -> the same over the picture, 8 bits, no padding.
+def on_picture(square: NDArray[np.float32], picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(S, S) map in [0, 1] over a network's square -> the same over the picture, 8 bits, no padding.
 
     >>> wide = np.zeros((30, 60, 3), np.uint8)
-    >>> left = np.float32([[1, 0]]).repeat(2, axis=0)
-    >>> laid = on_picture(left, wide, size=64)
+    >>> left = np.float32([[1, 0]]).repeat(64, axis=0).repeat(32, axis=1)
+    >>> laid = on_picture(left, wide)
     >>> laid.shape, int(laid[15, 0]), int(laid[15, 59])
     ((30, 60), 255, 0)
     """
     height, width = picture.shape[:2]
     scale = min(1.0, MAP_SIDE / max(height, width))
-    square = cv2.resize(activation, (size, size), interpolation=cv2.INTER_LINEAR)
-    frame = Frame.fit(width, height, size)
+    frame = Frame.fit(width, height, len(square))
     laid = frame.restore(square, max(1, round(width * scale)), max(1, round(height * scale)))
     return np.rint(laid * 255).astype(np.uint8)
 

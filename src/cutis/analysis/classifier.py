@@ -26,6 +26,7 @@ from cutis.analysis.model_file import (
     shape_of,
 )
 from cutis.errors import CutisError
+from cutis.imaging.cells import Cells
 
 __all__ = [
     "DEFAULT_CLASS",
@@ -44,7 +45,7 @@ SYMMETRIES = (("asymmetric", "symmetric"), ("asymmetric", "one_axis", "two_axes"
 
 
 class Answered(NamedTuple):
-    """`logits`: (K,) float32. `activation`: (h, w) float32 in [0, 1], over the whole square. `unlikeness`: of the
+    """`logits`: (K,) float32. `activation`: (h, w) float32 in [0, 1], on the network's `cells`. `unlikeness`: of the
     lesion network."""
 
     logits: NDArray[np.float32]
@@ -55,6 +56,7 @@ class Answered(NamedTuple):
 class _Metadata(Metadata):
     classes: Json[tuple[str, ...]] = Field(min_length=2)
     masking: Literal["none", "segmentation", "lae"]
+    cells: Json[Cells]
     temperature: float = Field(gt=0, allow_inf_nan=False)
     division: Json[dict[str, Any]] | None = None
 
@@ -83,12 +85,13 @@ class _LesionMetadata(_Metadata):
 
 
 class _Classifier:
-    """What both have in common: `info`, `preprocessing`, `masking`, `map_size`, (h, w) of the map they give, and
-    `division`, how their training divided its data, where the file says so."""
+    """What both have in common: `info`, `preprocessing`, `masking`, `map_size`, (h, w) of the map they give, `cells`,
+    where its cells look, and `division`, how their training divided its data, where the file says so."""
 
     def __init__(self, file: ModelFile, task: Task, kind: type[_Metadata]) -> None:
         self.info, self._found, self._session = open_model(file, task, kind)
         self.preprocessing, self.masking = self._found.preprocessing, self._found.masking
+        self.cells = self._found.cells
         self.threads, self.division = file.threads, self._found.division
         self.takes_map = False
         size = self.preprocessing.size

@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,6 +24,7 @@ from cutis.data.samples import Sample
 from cutis.errors import CutisError
 from cutis.evaluation.evaluate import Failure
 from cutis.evaluation.selection import SplitRule, divide, thin_out
+from cutis.imaging.cells import spread
 from cutis.imaging.frame import Frame, letterbox
 from cutis.imaging.lesion_area import prepare_classifier_image
 from cutis.imaging.read import read_image, read_mask
@@ -41,7 +41,8 @@ MaskOf = Callable[[Sample], "NDArray[np.bool_] | None"]
 
 
 class Looked(NamedTuple):
-    """One answer. `held`: the prediction set, None where the model makes none. `size`: side of the network's square."""
+    """One answer. `held`: the prediction set, None where the model makes none. `activation`: (S, S), the map
+    over the network's square."""
 
     probabilities: NDArray[np.float64]
     answer: str
@@ -49,7 +50,6 @@ class Looked(NamedTuple):
     held: tuple[str, ...] | None
     unlikeness: float | None
     activation: NDArray[np.float32]
-    size: int
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,8 @@ def of_model(model: Any, symmetry: Any | None, decide: Callable[..., Any], task:
             held, sure = tuple(decided.prediction_set), decided.label is not None
             answer = classes[int(np.argmax(found.logits))]
         p = softmax(found.logits[None], model.rule.temperature)[0]
-        return Looked(p, answer, sure, held, found.unlikeness, found.activation, model.preprocessing.size)
+        over = spread(found.activation, model.preprocessing.size, model.cells)
+        return Looked(p, answer, sure, held, found.unlikeness, over)
 
     info = model.info
     name = f"{info.name} {info.version}, {info.precision}, SHA-256 {info.sha256[:12]}"
@@ -142,8 +143,8 @@ def of_run(folder: Path, symmetry: Path | None) -> ClassSubject:
         maps = (explain(first, picture, mask).activation,) if run.config.takes_map else ()
         found = explain(run, picture, mask, *maps)
         p = softmax(found.logits.float().numpy(), 1.0)[0]
-        activation = found.activation[0, 0].float().numpy()
-        return Looked(p, run.classes[int(p.argmax())], True, None, None, activation, run.preprocessing.size)
+        over = spread(found.activation[0, 0].float().numpy(), run.preprocessing.size, run.network.cells)
+        return Looked(p, run.classes[int(p.argmax())], True, None, None, over)
 
     sees = {run.masking, *([first.masking] if first and run.config.takes_map else [])} != {"none"}
     division = {"datasets": list(run.config.datasets), **run.config.split.model_dump()}
@@ -228,10 +229,10 @@ def _located(looked: Looked, mask: NDArray[np.bool_] | None) -> dict[str, float]
     names = ("iou", "overlap", "hit")
     if mask is None:
         return {f"{prefix}{name}": float("nan") for prefix in ("", "gaussian_") for name in names}
-    frame = Frame.fit(mask.shape[1], mask.shape[0], looked.size)
-    small = frame.crop(letterbox(mask.astype(np.uint8) * 255, looked.size)[0]) >= 128
-    grown = cv2.resize(looked.activation, (looked.size, looked.size), interpolation=cv2.INTER_LINEAR)
-    own = localize(np.clip(np.asarray(frame.crop(grown), np.float32), 0, 1), small)
+    size = len(looked.activation)
+    frame = Frame.fit(mask.shape[1], mask.shape[0], size)
+    small = frame.crop(letterbox(mask.astype(np.uint8) * 255, size)[0]) >= 128
+    own = localize(np.clip(np.asarray(frame.crop(looked.activation), np.float32), 0, 1), small)
     blind = localize(centred_gaussian(*small.shape, sigma=GAUSSIAN), small)
     return {**own._asdict(), **{f"gaussian_{name}": value for name, value in blind._asdict().items()}}
 

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from cutis.data.class_batches import ClassificationSet, Entries
 from cutis.data.labels import label_indices
 from cutis.data.samples import Sample
 from cutis.experiments.answers import Answers, Pointing
+from cutis.imaging.cells import Cells, spread
 from cutis.metrics.calibration import softmax
 from cutis.metrics.localization import centred_gaussian, localize
 from cutis.recipes.classification import ClassifierRun
@@ -33,12 +33,14 @@ BATCH = 64
 
 
 class Answered(NamedTuple):
-    """Of the M images of `cache` at the places `where` (M,): probabilities (M, K) and Grad-CAM++ maps (M, h, w)."""
+    """Of the M images of `cache` at the places `where` (M,): probabilities (M, K) and Grad-CAM++ maps (M, h, w), whose
+    cells look where `cells` says."""
 
     probabilities: NDArray[np.float64]
     maps: NDArray[np.float32]
     cache: SegmentationCache
     where: NDArray[np.int64]
+    cells: Cells
 
     @property
     def names(self) -> tuple[tuple[str, str, str], ...]:
@@ -62,7 +64,7 @@ def answer(
     entries, unknown = Entries(where, np.zeros(len(where), np.int64)), np.zeros(len(squares), np.int64)
     pictures = ClassificationSet(squares, unknown, steps, run.masking, entries=entries, augmentation=None, maps=taken)
     logits, maps = (np.concatenate(parts) for parts in zip(*_explained(run, pictures), strict=True))
-    return Answered(softmax(logits, 1.0), maps, squares, where)
+    return Answered(softmax(logits, 1.0), maps, squares, where, run.network.cells)
 
 
 def answers_of(run: ClassifierRun, answered: Answered) -> Answers:
@@ -84,8 +86,7 @@ def pointing(answered: Answered, sigma: float) -> list[Pointing]:
     for name, found, place in zip(answered.names, answered.maps, answered.where, strict=True):
         frame = answered.cache.frames[place]
         mask = np.asarray(frame.crop(np.asarray(answered.cache.masks[place]))) > 0
-        grown = cv2.resize(found, (frame.size, frame.size), interpolation=cv2.INTER_LINEAR)
-        own = np.clip(np.asarray(frame.crop(grown), np.float32), 0, 1)
+        own = np.clip(np.asarray(frame.crop(spread(found, frame.size, answered.cells)), np.float32), 0, 1)
         rows.append(Pointing(name, localize(own, mask), localize(centred_gaussian(*mask.shape, sigma=sigma), mask)))
     return rows
 

@@ -26,6 +26,7 @@ from cutis.export.onnx import TOLERANCE, Exported, Form, Normalise, Weights, des
 from cutis.export.parity import Answers, Feeds, open_session
 from cutis.export.unlikeness import Unlikeness, Whitening
 from cutis.files import atomic_write
+from cutis.imaging.cells import Cells
 from cutis.imaging.lesion_area import Masking
 from cutis.imaging.preprocessing import Preprocessing
 from cutis.metrics.calibration import softmax
@@ -62,14 +63,15 @@ def export_classifier(
     version: str,
     whitening: Whitening | None,
     map_shape: tuple[int, int] | None,
+    cells: Cells,
     weights: Weights = "float32",
     facts: Mapping[str, str] | None = None,
 ) -> Exported:
     """Write `network` to `path`; raise a `CutisError` and write nothing if the graph answers differently.
 
     `network.explain` maps normalised (B, 3, S, S) and, where `map_shape` is given, a map (B, 1, *map_shape) to
-    `Explained`; it is not changed. `whitening`: of the lesion network, which then tells `unlikeness`. `facts`: further
-    metadata.
+    `Explained`; it is not changed. `whitening`: of the lesion network, which then tells `unlikeness`. `cells`: where
+    the map's cells look. `facts`: further metadata.
     """
     network = copy.deepcopy(network).cpu().float().eval()
     head = None if whitening is None else Unlikeness(whitening)
@@ -89,7 +91,7 @@ def export_classifier(
         allowed,
     )
     known = describe(preprocessing, task=task, name=name, version=version)
-    own = {"classes": json.dumps(list(classes)), "masking": masking}
+    own = {"classes": json.dumps(list(classes)), "masking": masking, "cells": cells.model_dump_json()}
     return write_form(form, path, weights=weights, facts={**known, **own, **(facts or {})})
 
 

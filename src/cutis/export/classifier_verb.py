@@ -177,7 +177,8 @@ def _make(
     division = {"datasets": list(run.config.datasets), **run.config.split.model_dump()}
     made = export_classifier(
         run.network, run.preprocessing, files["fp32"], task=run.config.task, classes=run.classes, masking=run.masking,
-        name=name, version=version, whitening=whitening, map_shape=shape, weights="float16" if half else "float32",
+        name=name, version=version, whitening=whitening, map_shape=shape, cells=run.network.cells,
+        weights="float16" if half else "float32",
         facts={"division": json.dumps(division)},
     )  # fmt: skip
     found = ", ".join(f"{what} {value:.2g}" for what, value in made.differences.items())

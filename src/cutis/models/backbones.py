@@ -14,6 +14,7 @@ import torchvision
 from torch import nn
 
 from cutis.errors import CutisError
+from cutis.imaging.cells import Cells
 
 __all__ = ["BACKBONES", "TIMM", "TORCHVISION", "Trunk", "build_trunk"]
 
@@ -24,13 +25,17 @@ TORCHVISION = {
 }
 TIMM = ("efficientnet_b0", "efficientnet_b4", "mobilenetv2_100")
 BACKBONES = (*TORCHVISION, *TIMM)
+_CELLS = {"squeezenet1_1": Cells(first=15.5, step=16)}  # no padding: 2, 4, 8, 16 apart, each begins a step further in
+_PADDED = Cells(first=0.5, step=32)  # five halvings that are each padded by half their kernel
 
 
 class Trunk(NamedTuple):
-    """`module`: (B, 3, H, W) -> (B, channels, H / 32, W / 32), or H / 16 in SqueezeNet."""
+    """`module`: (B, 3, H, W) -> (B, channels, H / 32, W / 32), or H / 16 in SqueezeNet; where on the input its cells
+    look."""
 
     module: nn.Module
     channels: int
+    cells: Cells
 
 
 def build_trunk(name: str) -> Trunk:
@@ -43,11 +48,12 @@ def build_trunk(name: str) -> Trunk:
     cutis.errors.CutisError: no backbone 'vgg'; there are: squeezenet1_1, resnet34, shufflenet_v2_x1_0, \
 efficientnet_b0, efficientnet_b4, mobilenetv2_100
     """
+    cells = _CELLS.get(name, _PADDED)
     if name in TORCHVISION:
         parts, channels = TORCHVISION[name]
         whole = torchvision.models.get_model(name, weights=None)
-        return Trunk(nn.Sequential(OrderedDict((part, getattr(whole, part)) for part in parts)), channels)
+        return Trunk(nn.Sequential(OrderedDict((part, getattr(whole, part)) for part in parts)), channels, cells)
     if name in TIMM:
         network = timm.create_model(name, pretrained=False, num_classes=0, global_pool="")
-        return Trunk(network, int(network.num_features))
+        return Trunk(network, int(network.num_features), cells)
     raise CutisError(f"no backbone {name!r}; there are: {', '.join(BACKBONES)}")

@@ -40,7 +40,7 @@ class LesionNet(nn.Module):
         super().__init__()
         from cutis.models.backbones import build_trunk
 
-        self.trunk, channels = build_trunk(backbone)
+        self.trunk, channels, self.cells = build_trunk(backbone)
         self.e_layer = ELayer(channels) if activation else None
         self.head = LinearHead(channels, classes, DROPOUT.get(backbone, 0.2))
 

@@ -71,7 +71,7 @@ class SymmetryNet(nn.Module):
         super().__init__()
         from cutis.models.backbones import build_trunk
 
-        self.trunk, channels = build_trunk(backbone)
+        self.trunk, channels, self.cells = build_trunk(backbone)
         squeezenet = backbone == "squeezenet1_1"
         self.head = ConvolutionHead(channels, classes, 0.5) if squeezenet else LinearHead(channels, classes, 0.2)
 
