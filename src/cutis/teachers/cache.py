@@ -191,7 +191,9 @@ class _Asking:
             if not finite:
                 sample = self.cache.samples[position]
                 raise CutisError(f"{self.source.name} has no numbers for an answer to {sample.dataset} {sample.id}")
-        fit = _dice(answer.logits, np.stack([self.cache.masks[position] for position in positions]))
+        masks = np.stack([self.cache.masks[position] for position in positions])
+        pictures = torch.stack([inside(self.cache.frames[position], masks.shape[-1]) for position in positions])
+        fit = _dice(answer.logits, masks, pictures.numpy() > 0)
         return Taught(*(_resized(part.float(), self.manifest.side) for part in answer)), fit
 
     def _check(self, answer: Taught, count: int) -> None:
@@ -227,9 +229,10 @@ def _resized(maps: Tensor, side: int) -> Tensor:
     return F.interpolate(maps, (side, side), mode="bilinear", align_corners=False, antialias=True)
 
 
-def _dice(logits: Tensor, masks: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(B, 1, h, w) logits, (B, S, S) masks -> (B,): Dice of where the probability is above a half, 1 if both empty."""
-    found = (_resized(logits.float(), masks.shape[-1]) > 0).squeeze(1).cpu().numpy()
+def _dice(logits: Tensor, masks: NDArray[np.uint8], pictures: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """(B, 1, h, w) logits, (B, S, S) masks, where the pictures are in their squares -> (B,): Dice of what is above a
+    half, 1 if both are empty."""
+    found = (_resized(logits.float(), masks.shape[-1]) > 0).squeeze(1).cpu().numpy() & pictures
     both, either = (found & (masks > 0)).sum((1, 2)), found.sum((1, 2)) + masks.astype(np.int64).sum((1, 2))
     return np.where(either > 0, 2 * both / np.maximum(either, 1), 1).astype(np.float32)
 

@@ -55,13 +55,13 @@ def load_clipseg(weights: Path | None, text: str | None, device: str) -> ClipSeg
     if not text:
         raise CutisError("CLIPSeg is asked in words: say what for, e.g. --text 'a skin lesion'")
     folder = open_pretrained(weights, "CLIPSeg", SOURCES, "clipseg")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder.path, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
+    there = {path.name for path in folder.path.iterdir()}
+    if "tokenizer.json" not in there and not {"vocab.json", "merges.txt"} <= there:  # transformers would make up one
         raise CutisError(
-            f"{folder.path} lacks CLIPSeg's tokenizer (vocab.json and merges.txt, or tokenizer.json): get all files of "
+            f"{folder.path} lacks CLIPSeg's tokenizer (tokenizer.json, or vocab.json and merges.txt): get all files of "
             f"{SOURCES} on huggingface.co"
-        ) from error
+        )
+    tokenizer = AutoTokenizer.from_pretrained(folder.path, local_files_only=True)
     tokens = tokenizer(text, return_tensors="pt", truncation=True).input_ids
     model = folder.load(CLIPSegForImageSegmentation).to(device)
     return ClipSegTeacher(f"CLIPSeg {folder.name}", model, text, tokens, size=SIZE)

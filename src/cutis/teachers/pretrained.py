@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from cutis.errors import CutisError
 
 __all__ = ["PretrainedFolder", "open_pretrained"]
@@ -27,7 +29,7 @@ class PretrainedFolder:
         """The network, on the processor; `kind` is the class in transformers. Nothing is fetched."""
         try:
             model, report = kind.from_pretrained(self.path, local_files_only=True, output_loading_info=True)
-        except (OSError, RuntimeError, ValueError, KeyError) as error:
+        except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
             reason = " ".join(str(error).split())[:200]
             raise CutisError(f"{self.path} does not hold {self.what}'s weights ({reason}): fetch them again") from error
         missing = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
