@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -129,10 +130,15 @@ def _quantise(run: Run, training: tuple[Sample, ...], path: Path, calibration: i
 
 
 def _time(files: Mapping[str, Path], rounds: int) -> dict[str, Latency]:
-    """One thread, one image, in turns; ratios to the first, round by round."""
+    """One thread, one image, in turns; ratios to the first, round by round.
+
+    What is read is the thread's own time, which other work on the machine does not stretch (a pruning takes hours);
+    Windows counts it too coarsely, there it is the wall's.
+    """
     from cutis.recipes.pruning import Latency
 
     programs = {name: forward(load_model(path)) for name, path in files.items()}
-    times = interleave(programs, Protocol(warmup=_WARMUP, rounds=rounds, calls=_CALLS))
+    clock = time.perf_counter if sys.platform == "win32" else time.thread_time
+    times = interleave(programs, Protocol(warmup=_WARMUP, rounds=rounds, calls=_CALLS), clock=clock)
     first = next(iter(times.values()))
     return {name: Latency(spread(1000 * own).median, ratio_to(first, own).median) for name, own in times.items()}

@@ -1,7 +1,8 @@
 """From scores to the channels that go: a share, or a threshold, and a number that machines like.
 
-SparseSegNet, Sec. 3.1 (a share is kept) and Eq. 6 (a threshold is). Ours: what stays is rounded up to a multiple, since
-INT8 kernels work on blocks of channels and 72 of them take the time of 80.
+SparseSegNet, Sec. 3.1 (a share is kept) and Eq. 6 (a threshold is). Ours: what stays is rounded up to a multiple.
+Measured on 3x3 convolutions of C to C channels (AVX512-VNNI, one thread, time of C = 64 is 1): in fp32, whose kernels
+work on blocks of 16, C = 72, 80, 88, 96 take 1.69, 1.69, 2.18, 2.19; in INT8 1.36, 1.49, 1.69, 1.85.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class Accuracy(NamedTuple):
 
 
 class Latency(NamedTuple):
-    """Median `milliseconds` of the INT8 file, one thread, and `ratio` to the unpruned one's, taken in turns with it."""
+    """Median `milliseconds` of the INT8 file on one thread; `ratio` to the unpruned one's, taken in turns with it."""
 
     milliseconds: float
     ratio: float
