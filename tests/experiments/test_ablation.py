@@ -18,6 +18,7 @@ from cutis.cli import app  # noqa: E402
 from cutis.data.synthetic import write_folder  # noqa: E402
 from cutis.errors import CutisError  # noqa: E402
 from cutis.evaluation.tables import read_rows  # noqa: E402
+from cutis.evaluation.verb import of_run  # noqa: E402
 from cutis.experiments.ablation import Place, finished, run_ablation  # noqa: E402
 from cutis.experiments.ablation_plan import (  # noqa: E402
     PARTS,
@@ -189,6 +190,8 @@ def test_rows_end_with_what_they_should(made):
     assert held[0] and not held[0] & held[1]
     assert all({s.id for s in parts_of(run.config, data)["test"]} == wanted for run in folds)
     assert folds[0].config.loss.ag_op == 0.5
+    rule = of_run(folds[0].folder, predict_mask).rule
+    assert list(rule.fractions) == ["train of all folds", "validation of all folds", "test"]
 
 
 @pytest.mark.slow
@@ -221,3 +224,18 @@ def test_the_plan_counts_what_is_left_and_other_settings_are_refused(made, tmp_p
     other = config.model_copy(update={"base": config.base.model_copy(update={"epochs": 9})})
     with pytest.raises(CutisError, match=r"another configuration \(base\): give another --output"):
         run_ablation(other, place(lambda text: None))
+
+
+def test_folds_hold_out_each_lesion_once_and_leave_the_test_part(tmp_path):
+    write_folder(tmp_path, 24, 2, width=48, height=36)
+    base = smoke().base
+    whole = parts_of(base, tmp_path)
+    held = []
+    for fold in range(3):
+        values = base.model_dump()
+        values["split"]["held_out"] = {"folds": 3, "fold": fold}
+        parts = parts_of(type(base).model_validate(values), tmp_path)
+        assert parts["test"] == whole["test"]
+        assert {*parts["train"], *parts["validation"]} == {*whole["train"], *whole["validation"]}
+        held += parts["validation"]
+    assert len(held) == len(set(held)) == len(whole["train"]) + len(whole["validation"])

@@ -61,7 +61,10 @@ def of_run(folder: Path, predict_mask: PredictMask) -> Subject:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = NetworkModel(made.network, made.preprocessing, threshold=made.threshold, device=device)
     division = made.config.split
-    rule = SplitRule(tuple(made.config.datasets), division.fractions, division.seed)
+    shares = division.fractions
+    if division.held_out:  # both were divided anew: only the test part can be told from the shares
+        shares = {name if name == "test" else f"{name} of all folds": share for name, share in shares.items()}
+    rule = SplitRule(tuple(made.config.datasets), shares, division.seed)
     return Subject(lambda sample: predict_mask(sample.image, model), f"{made.name}, run {folder}", rule, 1)
 
 
