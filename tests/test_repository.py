@@ -97,18 +97,20 @@ def test_the_version_is_the_changelogs():
 
 def test_every_config_is_found_and_its_first_line_is_a_command_that_parses():
     from cutis.cli import app
+    from cutis.experiments.ablation_plan import AblationConfig
     from cutis.experiments.grid_config import GridConfig
     from cutis.experiments.slsnet_plan import SLSNetGrid
-    from cutis.recipes.adversarial_config import AdversarialConfig
     from cutis.recipes.cascade_config import CascadeConfig
     from cutis.recipes.classification_config import ClassificationConfig
-    from cutis.recipes.config import SupervisedConfig, load_config
+    from cutis.recipes.config import load_config
+    from cutis.recipes.pruning_config import PruningConfig
+    from cutis.recipes.run import CONFIGS
     from cutis.tuning.kinds import kind_of
     from cutis.tuning.space import check_space, read_space
 
     models = {
-        "supervised": SupervisedConfig, "symmetry": ClassificationConfig, "lesion": ClassificationConfig,
-        "cascade": CascadeConfig, "se-lcn": GridConfig, "adversarial": AdversarialConfig, "slsnet": SLSNetGrid,
+        **CONFIGS, "symmetry": ClassificationConfig, "lesion": ClassificationConfig, "cascade": CascadeConfig,
+        "se-lcn": GridConfig, "slsnet": SLSNetGrid, "sparsesegnet": AblationConfig, "prune": PruningConfig,
     }  # fmt: skip
     configs = sorted((ROOT / "configs").rglob("*.y*ml"))
     assert configs
@@ -121,7 +123,7 @@ def test_every_config_is_found_and_its_first_line_is_a_command_that_parses():
             kind = kind_of(ROOT / words[words.index("--config") + 1], (), symmetry=None)
             check_space(read_space(path), path, kind.load)
         else:
-            load_config(path, {}, models[words[2]])
+            load_config(path, {}, models.get(words[1]) or models[words[2]])
         assert f" {path.relative_to(ROOT).as_posix()}" in command[1]
         app.parse_args(command[1].split()[1:], exit_on_error=False, print_error=False)
 

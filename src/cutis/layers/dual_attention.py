@@ -26,13 +26,16 @@ __all__ = [
 def channel_attention(a: Tensor) -> Tensor:
     """(B, C, H, W) -> (B, C, H, W): the sum of Eq. 2, channel j the mean of all channels weighted by Eq. 1's x_ji.
 
-    Products of whole maps are large, so they and their softmax are computed in at least float32.
+    Products of whole maps are large, and what they are rounded by decides between channels that are alike. So they are
+    computed in at least float32, and the channels' mean is taken from A_i first: it adds the same to every A_i . A_j of
+    one j, which a softmax over i does not see.
 
     >>> channel_attention(torch.ones(1, 3, 2, 2)).flatten().unique()
     tensor([1.])
     """
     maps = _at_least_single(a).flatten(2)
-    x = torch.softmax(maps @ maps.transpose(1, 2), dim=-1)  # symmetric before the softmax: row j holds x_ji over i
+    centred = maps - maps.mean(1, keepdim=True)
+    x = torch.softmax(maps @ centred.transpose(1, 2), dim=-1)  # row j holds x_ji over i
     return (x @ maps).reshape(a.shape).to(a.dtype)
 
 

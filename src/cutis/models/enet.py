@@ -7,6 +7,8 @@ of zeros and ones (`layers/unpool.py`), which every runtime can read.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,7 +19,7 @@ from cutis.registry import models
 
 __all__ = ["ENet", "enet"]
 
-SECTION: tuple[dict[str, int], ...] = (
+SECTION: tuple[dict[str, Any], ...] = (
     {}, {"dilation": 2}, {"asymmetric": 5}, {"dilation": 4}, {}, {"dilation": 8}, {"asymmetric": 5}, {"dilation": 16},
 )  # fmt: skip
 """Table 1, bottlenecks 2.1 to 2.8 and again 3.0 to 3.7."""
