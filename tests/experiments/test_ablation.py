@@ -228,14 +228,17 @@ def test_the_plan_counts_what_is_left_and_other_settings_are_refused(made, tmp_p
 
 def test_folds_hold_out_each_lesion_once_and_leave_the_test_part(tmp_path):
     write_folder(tmp_path, 24, 2, width=48, height=36)
+
+    def ids(config) -> dict[str, list[str]]:
+        return {part: [sample.id for sample in samples] for part, samples in parts_of(config, tmp_path).items()}
+
     base = smoke().base
-    whole = parts_of(base, tmp_path)
-    held = []
+    whole, held = ids(base), []
     for fold in range(3):
         values = base.model_dump()
         values["split"]["held_out"] = {"folds": 3, "fold": fold}
-        parts = parts_of(type(base).model_validate(values), tmp_path)
+        parts = ids(type(base).model_validate(values))
         assert parts["test"] == whole["test"]
-        assert {*parts["train"], *parts["validation"]} == {*whole["train"], *whole["validation"]}
+        assert sorted(parts["train"] + parts["validation"]) == sorted(whole["train"] + whole["validation"])
         held += parts["validation"]
-    assert len(held) == len(set(held)) == len(whole["train"]) + len(whole["validation"])
+    assert sorted(held) == sorted(whole["train"] + whole["validation"])
