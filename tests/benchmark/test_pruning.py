@@ -42,6 +42,7 @@ def test_the_table_shows_every_step_in_shares_of_the_unpruned_network():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_verb_makes_a_run_that_is_evaluated_and_exported(tmp_path, capsys):
     data = tmp_path / "drawn"
     write_folder(data, 20, seed=5, width=96, height=72)
