@@ -179,15 +179,15 @@ def prepare(
     train, validation = parts.get("train", ()), thin(parts.get("validation", ()), config.validation_images)
     if not train or not validation:
         raise CutisError(f"{data}: {len(train)} training and {len(validation)} validation images: both are needed")
-    caches = [
+    caches = tuple(
         open_cache(samples, config.preprocessing.size, cache, decoding(f"{what} images", say))
         for samples, what in ((train, "training"), (validation, "validation"))
-    ]
+    )
     network = build_network(config)
     facts = _facts(config, parts, caches)
     if start:
         facts["start"] = take_over(network, load_run(start).network, start)
-    return Prepared(*caches, network, facts, say)
+    return Prepared(caches[0], caches[1], network, facts, say)
 
 
 def carry_out(
