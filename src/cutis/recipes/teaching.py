@@ -25,7 +25,7 @@ from cutis.data.splits import split
 from cutis.errors import CutisError
 from cutis.imaging.preprocessing import Preprocessing
 from cutis.imaging.read import read_image
-from cutis.recipes.config import SupervisedConfig, load_config, parse_flags
+from cutis.recipes.config import SegmentationConfig, SegmentationConfig, SupervisedConfig, load_config, parse_flags
 from cutis.recipes.folder import decoding
 from cutis.recipes.run import CONFIGS, load_run, parts_of
 from cutis.teachers.base import Live, Source, Teacher, normalised
@@ -62,7 +62,9 @@ class Kept:
     align: Path | None = None
 
 
-def training_images(config: SupervisedConfig, data: Path, cache: Path, say: Callable[[str], None]) -> SegmentationCache:
+def training_images(
+    config: SegmentationConfig, data: Path, cache: Path, say: Callable[[str], None]
+) -> SegmentationCache:
     """The decoded training images of the run that `config` describes, as its training will open them."""
     samples = parts_of(config, data, say).get("train", ())
     if not samples:
@@ -72,7 +74,7 @@ def training_images(config: SupervisedConfig, data: Path, cache: Path, say: Call
 
 def teach(
     choice: TeacherChoice,
-    config: SupervisedConfig,
+    config: SegmentationConfig,
     data: Path,
     kept: Kept,
     *,
@@ -145,7 +147,7 @@ def device_of(accelerator: str) -> str:
 
 
 def make_source(
-    choice: TeacherChoice, config: SupervisedConfig, data: Path, images: SegmentationCache, batch: int, device: str,
+    choice: TeacherChoice, config: SegmentationConfig, data: Path, images: SegmentationCache, batch: int, device: str,
     say: Callable[[str], None],
 ) -> Source:  # fmt: skip
     """The teacher of `choice`, ready to be asked about `images`."""
@@ -161,7 +163,7 @@ def make_source(
 
 
 def _run_teacher(
-    choice: TeacherChoice, config: SupervisedConfig, data: Path, batch: int, device: str, say: Callable[[str], None]
+    choice: TeacherChoice, config: SegmentationConfig, data: Path, batch: int, device: str, say: Callable[[str], None]
 ) -> Teacher:
     name, network, steps = _named_run(Path(choice.kind), device)
     if choice.recalibrate:
@@ -190,7 +192,7 @@ def _named_run(folder: Path, device: str) -> tuple[str, nn.Module, Preprocessing
     return run.name, run.network.to(device), run.preprocessing
 
 
-def _unlabelled(name: str, config: SupervisedConfig, data: Path) -> tuple[Sample, ...]:
+def _unlabelled(name: str, config: SegmentationConfig, data: Path) -> tuple[Sample, ...]:
     """The images of a data set, with or without masks, that the run's division does not hold back."""
     samples = split(open_dataset(data, name), config.split.fractions, config.split.seed).get("train", ())
     if len(samples) < 2:
