@@ -25,7 +25,7 @@ from cutis.data.splits import split
 from cutis.errors import CutisError
 from cutis.imaging.preprocessing import Preprocessing
 from cutis.imaging.read import read_image
-from cutis.recipes.config import SegmentationConfig, SegmentationConfig, SupervisedConfig, load_config, parse_flags
+from cutis.recipes.config import SegmentationConfig, SupervisedConfig, load_config, parse_flags
 from cutis.recipes.folder import decoding
 from cutis.recipes.run import CONFIGS, load_run, parts_of
 from cutis.teachers.base import Live, Source, Teacher, normalised
