@@ -89,7 +89,11 @@ def test_the_loss_is_the_weighted_sum_of_its_terms():
 @pytest.mark.parametrize(
     ("changes", "gone", "unused"),
     [
-        (off("ag_op"), {"ag_op", *[name for name in TOLD if "norm" in name], "agreement_share", "teachers_cosine"}, "ag_op"),
+        (
+            off("ag_op"),
+            {"ag_op", *[name for name in TOLD if "norm" in name], "agreement_share", "teachers_cosine"},
+            "ag_op",
+        ),
         (off("padd"), {"padd"}, "padd_loss"),
         (off("effu"), {"effu"}, "gate_sparsity"),
         (off("boundary"), {"boundary"}, None),
@@ -181,7 +185,7 @@ def test_phi_has_its_own_rate_and_no_decay():
 
 
 def test_fields_that_do_not_go_together_are_named():
-    with pytest.raises(CutisError, match="are of gates: give network.options.gates"):
+    with pytest.raises(CutisError, match=r"are of gates: give network\.options\.gates"):
         smoke(network__options__gates="null")
     with pytest.raises(CutisError, match="no gate would learn"):
         smoke(**off("reinforce"))
@@ -230,7 +234,7 @@ def run(taught, tmp_path_factory):
 
 
 def test_a_run_opens_like_any_other_and_tells_its_teachers(run, taught, tmp_path):
-    data, _, teachers = taught
+    data, _, _ = taught
     opened = load_run(run.folder)
     assert isinstance(opened.config, DistillationConfig) and len(gates_of(opened.network)) == 3
     facts = json.loads((run.folder / "run.json").read_text())
@@ -259,7 +263,7 @@ def test_a_resumed_run_equals_one_that_was_never_cut_off(run, taught, tmp_path):
         if epoch == 1:
             raise CutOffError
 
-    data, cache, teachers = taught
+    data, cache, _ = taught
     config = run.config
     with pytest.raises(CutOffError):
         train_distillation(

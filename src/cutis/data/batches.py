@@ -112,9 +112,7 @@ def _place() -> tuple[int, int]:
 class SegmentationSet(TorchDataset):
     """The cache seen through augmentation, preprocessing and normalisation; indexed by `Key`."""
 
-    def __init__(
-        self, cache: SegmentationCache, preprocessing: Preprocessing, augmentation: Changes | None
-    ) -> None:
+    def __init__(self, cache: SegmentationCache, preprocessing: Preprocessing, augmentation: Changes | None) -> None:
         self.cache, self.preprocessing, self.augmentation = cache, preprocessing, augmentation
 
     def __len__(self) -> int:

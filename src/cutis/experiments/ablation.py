@@ -32,8 +32,8 @@ from cutis.experiments.ablation_plan import (
 from cutis.experiments.segmenter_run import ROWS as EVALUATION
 from cutis.experiments.segmenter_run import Segment, evaluate_run
 from cutis.files import atomic_path, atomic_write
+from cutis.models.budget import budget
 from cutis.models.sparsesegnet import SparseSegNet
-from cutis.pruning.cost import cost
 from cutis.recipes.config import SupervisedConfig
 from cutis.recipes.distillation_config import DistillationConfig, TeacherSettings
 from cutis.recipes.distillation_run import train_distillation
@@ -142,11 +142,12 @@ def _make(config: AblationConfig, job: AblationJob, place: Place) -> None:
         shutil.copyfile(final / EVALUATION, temporary)
     run = load_run(final)
     place.instruments.quantise(run, parts_of(run.config, place.data)["train"], folder / INT8)
-    size = run.preprocessing.size
     network = run.network.deployed() if isinstance(run.network, SparseSegNet) else run.network
-    found = cost(network, torch.zeros(1, 3, size, size))
+    found = budget(network, run.preprocessing.size)
     seconds = time.monotonic() - begun
-    write_json(folder / RESULT, {**found._asdict(), "run": final.name, "seconds": seconds})
+    write_json(
+        folder / RESULT, {"parameters": found.parameters, "macs": found.macs, "run": final.name, "seconds": seconds}
+    )
 
 
 def _pruned(config: AblationConfig, job: AblationJob, teachers: TeacherSettings, place: Place) -> tuple[Path, int]:

@@ -24,6 +24,11 @@ class Budget(NamedTuple):
     convolutions: int
     attention: int
 
+    @property
+    def macs(self) -> int:
+        """All multiply-adds."""
+        return self.convolutions + self.attention
+
 
 def budget(network: nn.Module, size: int) -> Budget:
     """Of one image of `size` x `size` pixels; `network` stays as it is.

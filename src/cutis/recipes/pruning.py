@@ -25,7 +25,7 @@ from cutis.data.samples import Sample
 from cutis.errors import CutisError
 from cutis.files import atomic_path, atomic_write
 from cutis.layers.effu import gates_of
-from cutis.pruning.cost import cost
+from cutis.models.budget import budget
 from cutis.pruning.dice_sensitivity import dice_sensitivity_scores
 from cutis.pruning.fisher import fisher_scores
 from cutis.pruning.selection import below, least
@@ -262,7 +262,8 @@ def _write_run(job: _Job, run: Run, folder: Path, step: Step, channels: dict[str
 
 
 def _cost(run: Run) -> tuple[int, int]:
-    return cost(run.network, torch.zeros(1, 3, run.preprocessing.size, run.preprocessing.size))
+    found = budget(run.network, run.preprocessing.size)
+    return found.parameters, found.macs
 
 
 def _told(row: Pruned, last: Pruned, allowance: float) -> str:
