@@ -15,10 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-import yaml
 
 from cutis.data.catalogue import open_dataset, recognise
-from cutis.errors import CutisError
 from cutis.evaluation.tables import write_json
 from cutis.experiments.ablation_plan import (
     AblationConfig,
@@ -29,6 +27,7 @@ from cutis.experiments.ablation_plan import (
     jobs_of,
     pruning_of,
 )
+from cutis.experiments.remembered import read_remembered, remember
 from cutis.experiments.segmenter_run import ROWS as EVALUATION
 from cutis.experiments.segmenter_run import Segment, evaluate_run
 from cutis.files import atomic_path, atomic_write
@@ -103,26 +102,15 @@ def holds_ablation(results: Path) -> bool:
 
 def read_ablation(results: Path) -> AblationConfig:
     """The configuration that the runs in `results` were made with."""
-    path = results / EXPERIMENT_FILE
-    try:
-        return AblationConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise CutisError(f"{results} holds no experiment of SparseSegNet ({reason}): give another --results") from error
+    return read_remembered(results / EXPERIMENT_FILE, AblationConfig, "experiment of SparseSegNet")
 
 
 def _remember(config: AblationConfig, results: Path) -> None:
-    """Write the configuration, or refuse if other runs are there."""
-    given = config.model_dump(mode="json")
-    if holds_ablation(results):
-        before = read_ablation(results).model_dump(mode="json")
-        before["search"]["budget"] = given["search"]["budget"]  # a larger one adds tuples
-        other = sorted(name for name in given if name not in MAY_GROW and given[name] != before[name])
-        if other:
-            raise CutisError(
-                f"{results} holds runs of another configuration ({', '.join(other)}): give another --output"
-            )
-    atomic_write(results / EXPERIMENT_FILE, yaml.safe_dump(given, sort_keys=False))
+    before = read_ablation(results) if holds_ablation(results) else None
+    if before is not None:  # a larger budget adds tuples
+        search = before.search.model_copy(update={"budget": config.search.budget})
+        before = before.model_copy(update={"search": search})
+    remember(results / EXPERIMENT_FILE, config, before, may_grow=MAY_GROW)
 
 
 def _make(config: AblationConfig, job: AblationJob, place: Place) -> None:

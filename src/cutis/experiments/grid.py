@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from cutis.data.catalogue import open_dataset, recognise
 from cutis.data.samples import Sample
-from cutis.errors import CutisError
 from cutis.evaluation.selection import thin_out
 from cutis.evaluation.tables import write_json
 from cutis.experiments.answer import answer, answers_of, pointing
@@ -26,8 +24,8 @@ from cutis.experiments.external import external_samples
 from cutis.experiments.grid_config import GridConfig, job_config, jobs_of
 from cutis.experiments.measures import measures_of
 from cutis.experiments.plan import Job, symmetry_model
+from cutis.experiments.remembered import read_remembered, remember
 from cutis.experiments.segmenter_run import Segment, evaluate_run
-from cutis.files import atomic_write
 from cutis.recipes.classification import class_parts, load_classifier_run, train_classifier
 from cutis.recipes.classification_config import ClassificationConfig
 from cutis.recipes.config import SupervisedConfig
@@ -74,12 +72,7 @@ def finished(job: Job, results: Path) -> bool:
 
 def read_grid(results: Path) -> GridConfig:
     """The configuration that the runs in `results` were made with."""
-    path = results / GRID_FILE
-    try:
-        return GridConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise CutisError(f"{results} holds no grid ({reason}): give a folder that 'cutis experiment' made") from error
+    return read_remembered(results / GRID_FILE, GridConfig, "grid of SE-LCN")
 
 
 def best_fold(config: GridConfig, results: Path, job: Job) -> Path:
@@ -91,16 +84,8 @@ def best_fold(config: GridConfig, results: Path, job: Job) -> Path:
 
 
 def _remember(grid: Grid) -> None:
-    """Write the grid's configuration, or refuse if other runs are there."""
-    given = grid.config.model_dump(mode="json")
-    if (grid.results / GRID_FILE).exists():
-        before = read_grid(grid.results).model_dump(mode="json")
-        other = sorted(name for name in given if name not in MAY_GROW and given[name] != before[name])
-        if other:
-            raise CutisError(
-                f"{grid.results} holds runs of another configuration ({', '.join(other)}): give another --output"
-            )
-    atomic_write(grid.results / GRID_FILE, yaml.safe_dump(given, sort_keys=False))
+    path = grid.results / GRID_FILE
+    remember(path, grid.config, read_grid(grid.results) if path.exists() else None, may_grow=MAY_GROW)
 
 
 def _classifier(grid: Grid, job: Job) -> None:

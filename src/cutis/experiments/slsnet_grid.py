@@ -11,13 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
-from cutis.errors import CutisError
 from cutis.evaluation.tables import write_json
+from cutis.experiments.remembered import read_remembered, remember
 from cutis.experiments.segmenter_run import Segment, evaluate_run
 from cutis.experiments.slsnet_plan import SLSNetGrid, SLSNetJob, job_config, jobs_of
-from cutis.files import atomic_write
 from cutis.recipes.adversarial_run import train_adversarial
 from cutis.recipes.recipe import Diverged
 
@@ -63,24 +60,13 @@ def holds_slsnet(results: Path) -> bool:
 
 def read_slsnet_grid(results: Path) -> SLSNetGrid:
     """The configuration that the runs in `results` were made with."""
-    path = results / GRID_FILE
-    try:
-        return SLSNetGrid.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise CutisError(f"{results} holds no grid of SLSNet ({reason}): give another --results") from error
+    return read_remembered(results / GRID_FILE, SLSNetGrid, "grid of SLSNet")
 
 
 def _remember(config: SLSNetGrid, results: Path) -> None:
-    """Write the grid's configuration, or refuse if other runs are there."""
-    given = config.model_dump(mode="json")
-    if holds_slsnet(results):
-        before = read_slsnet_grid(results).model_dump(mode="json")
-        other = sorted(name for name in given if name not in MAY_GROW and given[name] != before[name])
-        if other or (given["larger_l1"] != before["larger_l1"] and (results / "larger-l1").exists()):
-            named = ", ".join(other or ["larger_l1"])
-            raise CutisError(f"{results} holds runs of another configuration ({named}): give another --output")
-    atomic_write(results / GRID_FILE, yaml.safe_dump(given, sort_keys=False))
+    before = read_slsnet_grid(results) if holds_slsnet(results) else None
+    trained = (results / "larger-l1").exists()
+    remember(results / GRID_FILE, config, before, may_grow=MAY_GROW - {"larger_l1"} if trained else MAY_GROW)
 
 
 def _make(config: SLSNetGrid, job: SLSNetJob, place: Place) -> None:
