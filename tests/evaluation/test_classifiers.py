@@ -18,6 +18,7 @@ from cutis.evaluation.class_report import read_class_rows, write_class_rows
 from cutis.evaluation.class_summary import compare_classes, mcnemar, summarise_classes
 from cutis.evaluation.classifiers import ClassRow, judge, of_model, select_labelled
 from cutis.evaluation.summary import Bootstrap
+from cutis.imaging.cells import Cells
 from cutis.imaging.preprocessing import Preprocessing
 from cutis.imaging.read import read_mask
 
@@ -36,6 +37,7 @@ class Toy:
         self.takes_map, self.masking, self.division = takes_map, masking, division
         self.preprocessing = Preprocessing(size=SIDE, mean=(0.5,) * 3, std=(0.2,) * 3)
         self.info = SimpleNamespace(name="toy", version="1", precision="int8", sha256="ab" * 32)
+        self.cells = Cells(first=SIDE / 8, step=SIDE / 4)
         self.rule = SimpleNamespace(classes=CLASSES, temperature=1.0)
         self.seen: list[np.ndarray] = []
 
