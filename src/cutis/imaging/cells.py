@@ -5,8 +5,8 @@ of stride 2 is centred on every other pixel's middle, beginning with the first, 
 at pixel 32 i and not at the middle of the i-th of equal parts: stretching a map over the picture moves it by up to half
 a cell to the lower right. On a 4 x 4 map that is an eighth of the picture.
 
-That is the middle of the receptive field. Where the field is larger than the picture, whose border clips it, what a cell
-answers to lies nearer to the picture's middle than either rule says (LOG.md has the measurement).
+That is the middle of the receptive field. Where the field is larger than the picture, whose border clips it, what a
+cell answers to lies nearer to the picture's middle than either rule says (LOG.md has the measurement).
 """
 
 from __future__ import annotations
