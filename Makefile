@@ -54,5 +54,5 @@ $(VENV)/.has-check: $(NEEDS)
 $(VENV)/.has-all: $(NEEDS)
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	@echo "Installing everything into $(VENV): PyTorch is 2 to 6 GB, so the first time takes minutes"
-	@$(INSTALL) torch torchvision --editable ".[train,dev]"
+	@$(INSTALL) torch torchvision --editable ".[train,serve,dev]"
 	@touch $(VENV)/.has-small $(VENV)/.has-check $@

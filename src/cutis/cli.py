@@ -105,6 +105,82 @@ def demo(*, output: Path = Path("cutis-demo")) -> int:
 
 
 @app.command
+def serve(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    model: str | None = None,
+    symmetry_model: str | None = None,
+    class_model: str | None = None,
+    no_cascade: Annotated[bool, Parameter(negative="")] = False,
+    workers: int | None = None,
+    token: Annotated[str | None, Parameter(env_var="CUTIS_TOKEN")] = None,
+    allow_host: Annotated[list[str] | None, Parameter(negative="")] = None,
+    tls: Annotated[bool, Parameter(negative="")] = False,
+    tls_cert: Path | None = None,
+    tls_key: Path | None = None,
+    store: Path | None = None,
+    queue: int = 256,
+    deadline: float = 30,
+    max_body: float = 64,
+    max_memory: float = 256,
+    keep_seconds: float = 300,
+    keep_memory: float = 128,
+) -> int:
+    """Answer over HTTP with the records of 'analyze', and show the page; needs cutis[serve]. See docs/service.md.
+
+    Parameters
+    ----------
+    host
+        Address to listen on. Any other than this machine's own needs --token.
+    port
+        Port to listen on; 0 for any free one.
+    model
+        The network that finds the lesion: name of a bundled model, or an ONNX file that cutis exported.
+    symmetry_model
+        The network that tells symmetry, likewise.
+    class_model
+        The network that tells the class, likewise.
+    no_cascade
+        Tell neither symmetry nor class.
+    workers
+        Processes that analyse, one image each at a time. Default: one a processor core, at most 16.
+    token
+        Secret that every request must bring; better in the environment, where other users do not see it.
+    allow_host
+        Another name that requests may ask for, of a proxy for example; may be given several times; needs --token.
+    tls
+        HTTPS with a self-signed certificate, made once.
+    tls_cert
+        HTTPS with this certificate (PEM).
+    tls_key
+        Its key (PEM), where it is not in the same file.
+    store
+        Folder to keep records and pictures in. Nothing is stored unless it is given.
+    queue
+        Images that may wait for a worker; more are answered 503.
+    deadline
+        Seconds that one may wait.
+    max_body
+        Megabytes that one request may send.
+    max_memory
+        Megabytes that all requests in hand may hold.
+    keep_seconds
+        How long the links of a record lead to its pictures.
+    keep_memory
+        Megabytes that may be kept for links; the oldest go first.
+    """
+    from cutis.serve.verb import run
+
+    return run(
+        host=host, port=port, model=model, symmetry_model=symmetry_model, class_model=class_model,
+        cascade=not no_cascade, workers=workers, token=token, hosts=tuple(allow_host or ()), tls=tls, tls_cert=tls_cert,
+        tls_key=tls_key, store=store, queue=queue, deadline_s=deadline, body_mb=max_body, inflight_mb=max_memory,
+        keep_s=keep_seconds, keep_mb=keep_memory,
+    )  # fmt: skip
+
+
+@app.command
 def evaluate(
     model: str | None = None,
     /,
@@ -1141,6 +1217,8 @@ _TRAINING = frozenset(
     + ("tensorboard", "onnx", "onnxscript", "optuna", "sqlalchemy", "matplotlib", "torch_pruning", "transformers")
 )
 """What cutis[train] adds, as it is imported."""
+_SERVING = frozenset(("fastapi", "starlette", "uvicorn", "python_multipart", "cryptography", "platformdirs"))
+"""What cutis[serve] adds, likewise."""
 
 
 def main() -> None:
@@ -1153,10 +1231,11 @@ def main() -> None:
         sys.exit(error.exit_code)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        if package not in _TRAINING:
+        if package not in _TRAINING | _SERVING:
             raise
         verb = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
-        print(missing(f"cutis {verb} needs", package), file=sys.stderr)
+        size = "serve" if package in _SERVING else "train"
+        print(missing(f"cutis {verb} needs", package, size), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("cutis: stopped", file=sys.stderr)

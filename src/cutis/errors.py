@@ -16,10 +16,10 @@ class CutisError(Exception):
     exit_code = 2  # a wrong call; a subclass for what is not the call's fault says 1
 
 
-def missing(what_needs: str, package: str | None) -> CutisError:
-    """The error of a part that the small install does not have.
+def missing(what_needs: str, package: str | None, size: str = "train") -> CutisError:
+    """The error of a part that the small install does not have, and the size `size` has.
 
     >>> str(missing("the paired tests need", "scipy"))
     "the paired tests need scipy: pip install 'cutis[train]'"
     """
-    return CutisError(f"{what_needs} {package}: pip install 'cutis[train]'")
+    return CutisError(f"{what_needs} {package}: pip install 'cutis[{size}]'")

@@ -26,7 +26,8 @@ from cutis import __version__
 from cutis.analysis.cascade import Cascade
 from cutis.analysis.names import key, targets, unused
 from cutis.analysis.overlay import draw_map, draw_outline, encode_jpeg, encode_png, shrink
-from cutis.analysis.pipeline import NO_CASCADE, Outcome, analyze_image
+from cutis.analysis.pictures import name_pictures
+from cutis.analysis.pipeline import NO_CASCADE, Outcome, Source, analyze_image
 from cutis.analysis.report import Pictures, Report
 from cutis.analysis.results import Results, same_settings
 from cutis.analysis.runtime import Segmenter
@@ -36,7 +37,7 @@ from cutis.imaging.formats import reason, shown
 from cutis.imaging.read import find_images, read_image, write_mask
 from cutis.records import Analysis
 
-__all__ = ["Options", "StoppedError", "analyze_files", "analyze_to_folder", "cores"]
+__all__ = ["MAX_WORKERS", "Options", "StoppedError", "analyze_files", "analyze_or_fail", "analyze_to_folder", "cores"]
 
 MAX_WORKERS = 16  # measured on 1024x768 photos with the bundled model: 2 workers 167 MB, 16 workers 310 MB
 WINDOW = 4  # images in hand a worker: enough that one slow photo does not make the others wait
@@ -90,7 +91,7 @@ def analyze_files(paths: Sequence[Path], model: Segmenter, options: Options) -> 
     """Records of many files, in their order, nothing written; a bad file is a record with status 'failed'."""
 
     def one(path: Path) -> Analysis:
-        outcome = _analyzed(path, shown(path), model, options)
+        outcome = analyze_or_fail(path, shown(path), model, options)
         return outcome.analysis if isinstance(outcome, Outcome) else outcome
 
     yield from _in_order(one, paths, options.workers)
@@ -175,10 +176,11 @@ def _prepare(output: Path, settings: dict[str, object], resume: bool) -> None:
         raise CutisError(f"{what}: choose another --output or free space there") from error
 
 
-def _analyzed(path: Path, name: str, model: Segmenter, options: Options) -> Outcome | Analysis:
+def analyze_or_fail(source: Source, name: str, model: Segmenter, options: Options) -> Outcome | Analysis:
+    """All that the analysis gives, or a record with status 'failed': one image never takes the others with it."""
     try:
         return analyze_image(
-            path,
+            source,
             model,
             name=name,
             cascade=options.cascade,
@@ -187,7 +189,7 @@ def _analyzed(path: Path, name: str, model: Segmenter, options: Options) -> Outc
         )
     except CutisError as error:
         return _failed(name, str(error), model)
-    except Exception as error:  # one image never takes the others with it; what happened goes into its record
+    except Exception as error:  # what happened goes into the record
         return _failed(
             name, f"{name} could not be analysed ({type(error).__name__}: {reason(error)}): report it", model
         )
@@ -199,7 +201,7 @@ def _failed(name: str, error: str, model: Segmenter) -> Analysis:
 
 def _written(job: _Job, output: Path, model: Segmenter, options: Options) -> _Done:
     """Analyse one image and write its mask, overlay and maps."""
-    outcome = _analyzed(job.path, job.name, model, options)
+    outcome = analyze_or_fail(job.path, job.name, model, options)
     if isinstance(outcome, Analysis):
         return _Done(outcome, Pictures())
     start = time.perf_counter()
@@ -224,15 +226,10 @@ def _written(job: _Job, output: Path, model: Segmenter, options: Options) -> _Do
 
 def _with_paths(analysis: Analysis, target: PurePosixPath) -> Analysis:
     """The record with the names of the files written for it."""
-    changed: dict[str, object] = {}
-    if analysis.lesion:
-        files = {"mask": f"masks/{target}", "overlay": f"overlays/{target}"}
-        changed["lesion"] = analysis.lesion.model_copy(update=files)
-    for field, ending in (("symmetry", "symmetry"), ("diagnosis", "class")):
-        if answer := getattr(analysis, field):
-            name = f"maps/{target.with_name(f'{target.stem}-{ending}.png')}"
-            changed[field] = answer.model_copy(update={"activation_map": name})
-    return analysis.model_copy(update=changed)
+    names = {"mask": f"masks/{target}", "overlay": f"overlays/{target}"}
+    for kind in ("symmetry", "class"):
+        names[kind] = f"maps/{target.with_name(f'{target.stem}-{kind}.png')}"
+    return name_pictures(analysis, names.__getitem__)
 
 
 def _map_paths(analysis: Analysis) -> tuple[str | None, str | None]:

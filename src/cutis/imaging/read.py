@@ -35,7 +35,7 @@ from cutis.imaging.find import find_images
 from cutis.imaging.formats import GIVE, reason, shown, sniff
 from cutis.imaging.spacing import spacing_mm
 
-__all__ = ["MAX_PIXELS", "Picture", "find_images", "read_image", "read_mask", "write_mask"]
+__all__ = ["MAX_PIXELS", "Picture", "encode_mask", "find_images", "read_image", "read_mask", "write_mask"]
 
 MAX_PIXELS = 64_000_000  # the largest ordinary camera gives 61 megapixels; decoded, this is 192 MB
 _OPENERS: dict[str, Callable[[io.BytesIO], Image.Image]] = {
@@ -135,13 +135,22 @@ def read_mask(path: Path | bytes) -> NDArray[np.bool_]:
     return mask
 
 
-def write_mask(path: Path, mask: NDArray[np.bool_]) -> None:
-    """Write an (H, W) bool mask as an 8-bit PNG of 0 and 255, whole or not at all."""
+def encode_mask(mask: NDArray[np.bool_]) -> bytes:
+    """(H, W) bool -> an 8-bit PNG of 0 and 255.
+
+    >>> read_mask(encode_mask(np.array([[True, False]]))).tolist()
+    [[True, False]]
+    """
     done, png = cv2.imencode(".png", mask.astype(np.uint8) * 255, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     if not done:
-        raise CutisError(f"{shown(path)} cannot be written: a mask of shape {mask.shape} is not an image")
+        raise CutisError(f"a mask of shape {mask.shape} cannot be written as PNG: choose a smaller picture")
+    return png.tobytes()
+
+
+def write_mask(path: Path, mask: NDArray[np.bool_]) -> None:
+    """Write an (H, W) bool mask as an 8-bit PNG of 0 and 255, whole or not at all."""
     try:
-        atomic_write(path, png.tobytes())
+        atomic_write(path, encode_mask(mask))
     except OSError as error:
         raise CutisError(
             f"{shown(path)} cannot be written ({reason(error)}): check the folder and free space"
