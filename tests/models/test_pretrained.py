@@ -97,7 +97,7 @@ def quantised(tmp_path_factory):
 @pytest.fixture(scope="module")
 def loaded(quantised):
     network = LesionNet("mobilenetv2_100", classes=7, activation=False).eval()
-    return network, load_pretrained(network, "mobilenetv2_100", quantised[0])
+    return network, load_pretrained(network.trunk, "mobilenetv2_100", quantised[0])
 
 
 def test_convolutions_are_dequantised_and_in_order(quantised):
@@ -170,7 +170,7 @@ def test_a_state_dict_with_its_library_names_fills_the_trunk_alone(backbone, tmp
     torch.save({"state_dict": whole.state_dict()}, tmp_path / "weights.pth")
     network = SymmetryNet(backbone, classes=2)
     head = copy.deepcopy(network.head.state_dict())
-    said = load_pretrained(network, backbone, tmp_path / "weights.pth")
+    said = load_pretrained(network.trunk, backbone, tmp_path / "weights.pth")
     state = whole.state_dict()
     assert all(torch.equal(value, state[key]) for key, value in network.trunk.state_dict().items())
     assert all(torch.equal(value, head[key]) for key, value in network.head.state_dict().items())
@@ -183,7 +183,7 @@ def test_safetensors_and_half_precision(tmp_path):
     source = build_trunk("squeezenet1_1").module
     save_file({key: value.half() for key, value in source.state_dict().items()}, tmp_path / "weights.safetensors")
     network = SymmetryNet("squeezenet1_1", classes=2)
-    load_pretrained(network, "squeezenet1_1", tmp_path / "weights.safetensors")
+    load_pretrained(network.trunk, "squeezenet1_1", tmp_path / "weights.safetensors")
     for key, value in network.trunk.state_dict().items():
         assert value.dtype == torch.float32 and torch.equal(value, source.state_dict()[key].half().float())
 
@@ -194,7 +194,7 @@ def test_caffes_input_becomes_normalised_rgb(tmp_path, monkeypatch):
     torch.save(state, tmp_path / "weights.pt")
     monkeypatch.setattr(pretrained, "CAFFE_KERNEL", pretrained.fingerprint(state["features.0.weight"]))
     network = SymmetryNet("squeezenet1_1", classes=2)
-    said = load_pretrained(network, "squeezenet1_1", tmp_path / "weights.pt")
+    said = load_pretrained(network.trunk, "squeezenet1_1", tmp_path / "weights.pt")
     rgb = torch.randint(0, 256, (1, 3, 32, 32), generator=torch.Generator().manual_seed(5)).float()
     bgr = rgb.flip(1) - torch.tensor([104.0, 117.0, 123.0]).view(1, 3, 1, 1)
     expected = F.conv2d(bgr, state["features.0.weight"].float(), state["features.0.bias"].float(), stride=2)
@@ -217,10 +217,28 @@ def test_what_does_not_fit_is_named(tmp_path, quantised):
         "absent.pt": "cannot be read",
     }.items():
         with pytest.raises(CutisError, match=words):
-            load_pretrained(network, "shufflenet_v2_x1_0", tmp_path / name)
+            load_pretrained(network.trunk, "shufflenet_v2_x1_0", tmp_path / name)
     with pytest.raises(CutisError, match="read only for mobilenetv2_100"):
-        load_pretrained(network, "shufflenet_v2_x1_0", quantised[0])
+        load_pretrained(network.trunk, "shufflenet_v2_x1_0", quantised[0])
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+def test_a_segmenters_encoder_takes_them_without_the_head(quantised):
+    """smp's encoder is timm's network without its last 1x1 convolution: the file's layers behind it are left out."""
+    from cutis.models.unets import deeplabv3plus, fill_encoder
+
+    network = deeplabv3plus(encoder="tu-mobilenetv2_100").eval()
+    found = fill_encoder(network, "tu-mobilenetv2_100", quantised[0])
+    convolutions = [m for m in network.encoder.modules() if isinstance(m, nn.Conv2d)]
+    layers = read_convolutions(quantised[0].read_bytes()).layers
+    assert found.folded and len(convolutions) == len(layers) - 2 == 51
+    for ours, layer in zip(convolutions, layers, strict=False):
+        np.testing.assert_array_equal(ours.weight.detach().numpy(), layer.weight[..., ::-1, ::-1])
+    image = torch.rand(4, 3, 64, 64)
+    with torch.no_grad():
+        before = network.encoder(image)[-1]
+        refit_batch_norm(network.encoder, [image])
+        torch.testing.assert_close(network.encoder(image)[-1], before, rtol=1e-3, atol=5e-3)
 
 
 @pytest.mark.parametrize("backbone", ["resnet34", "efficientnet_b0"])
@@ -234,7 +252,7 @@ def test_without_a_network_the_error_names_the_way_out(backbone, monkeypatch):
     monkeypatch.setattr(timm, "create_model", offline)
     monkeypatch.setattr(torchvision.models.ResNet34_Weights, "get_state_dict", offline)
     with pytest.raises(CutisError, match=r"cannot be fetched .ConnectionError.: give a file with --weights"):
-        load_pretrained(network, backbone, "imagenet")
+        load_pretrained(network.trunk, backbone, "imagenet")
 
 
 @pytest.mark.data
@@ -263,7 +281,7 @@ def test_real_imagenet_weights_know_a_cat_and_a_cup_of_coffee(data_root, backbon
     skimage = pytest.importorskip("skimage.data")
     names = (data_root / "imagenet_weights/imagenet_labels_1000.txt").read_text().splitlines()
     network = SymmetryNet(backbone, classes=2).eval()
-    said = load_pretrained(network, backbone, data_root / file)
+    said = load_pretrained(network.trunk, backbone, data_root / file)
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (said.mean, said.std))
     for picture, word in ((skimage.chelsea(), "cat"), (skimage.coffee(), "espresso")):
         image = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255

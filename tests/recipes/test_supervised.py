@@ -289,3 +289,27 @@ def test_a_run_can_begin_from_the_weights_of_another(drawn, tmp_path):
         runs.train_supervised(
             wider, drawn, tmp_path / "c", cache=tmp_path / "cache", resume=False, start=tmp_path / "a"
         )
+
+
+def test_an_encoder_begins_with_weights_from_a_file(drawn, tmp_path):
+    import torchvision
+
+    torch.manual_seed(6)
+    source = torchvision.models.resnet18(weights=None)
+    torch.save(source.state_dict(), tmp_path / "resnet18.pth")
+    flags = {"network": "{name: unet, options: {encoder: resnet18}}", "weights": str(tmp_path / "resnet18.pth")}
+    normalised = {"preprocessing.mean": "[0.485, 0.456, 0.406]", "preprocessing.std": "[0.229, 0.224, 0.225]"}
+
+    def prepared(config):
+        return runs.prepare(
+            config, drawn, tmp_path / "run", cache=drawn.with_name("cache"), resume=False, start=None, say=said.append
+        )
+
+    said = []
+    ready = prepared(load_config(SMOKE, flags | normalised))
+    assert torch.equal(ready.network.encoder.layer4[1].conv2.weight, source.layer4[1].conv2.weight)
+    assert ready.facts["weights"] in said[-1] and "resnet18.pth (SHA-256" in said[-1]
+    with pytest.raises(CutisError, match=r"set preprocessing.mean to \[0.485, 0.456, 0.406\], preprocessing.std to"):
+        prepared(load_config(SMOKE, flags))
+    with pytest.raises(CutisError, match="SparseSegNet's encoder cannot take|does not fit"):
+        prepared(load_config(SMOKE, {"weights": flags["weights"]}))

@@ -1,4 +1,4 @@
-"""ImageNet weights for a classifier's trunk: from torchvision or timm, from a file, or none; and what they want.
+"""ImageNet weights for a classifier's trunk or a segmenter's encoder: from torchvision or timm, from a file, or none; and what they want.
 
 SE-LCN, Sec. 4.1.2-4.1.3 ("pre-trained on ImageNet"). A file is known by what is in it, not by its name. Two need work:
 
@@ -38,7 +38,7 @@ class Pretrained(NamedTuple):
     """What a trunk starts from, in words; `mean` and `std` that the weights want of pixels in [0, 1], RGB.
 
     `folded`: its batch norms do not normalise, so that training changes what the network computes; call
-    `refit_batch_norm(network.trunk, batches)` on training images first.
+    `refit_batch_norm(trunk, batches)` on training images first.
     """
 
     said: str
@@ -47,18 +47,17 @@ class Pretrained(NamedTuple):
     folded: bool
 
 
-def load_pretrained(network: nn.Module, backbone: str, source: str | Path | None) -> Pretrained:
-    """Fill `network.trunk`, a `backbone` of `cutis.models.backbones`, from `source`; the head keeps its weights.
+def load_pretrained(trunk: nn.Module, backbone: str, source: str | Path | None) -> Pretrained:
+    """Fill `trunk` from `source`: a `backbone` of `cutis.models.backbones`, or the part of one that an encoder keeps.
 
     None: nothing. "imagenet": what torchvision or timm publishes, fetched or out of their cache. A path: a state dict
     (.pt, .pth, .safetensors) with the keys of torchvision or timm, or MobileNetV2 as .tflite. What cannot be fetched,
     read or does not fit raises `CutisError`.
 
-    >>> from cutis.models.symmetry_net import SymmetryNet
-    >>> load_pretrained(SymmetryNet("squeezenet1_1", classes=2), "squeezenet1_1", None)
+    >>> from cutis.models.backbones import build_trunk
+    >>> load_pretrained(build_trunk("squeezenet1_1").module, "squeezenet1_1", None)
     Pretrained(said='from random weights', mean=None, std=None, folded=False)
     """
-    trunk: nn.Module = network.trunk
     if source is None:
         return Pretrained("from random weights", None, None, False)
     if source == "imagenet":

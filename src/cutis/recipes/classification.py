@@ -319,7 +319,7 @@ def _weights(
 ) -> tuple[ClassificationConfig, dict[str, Any], bool]:
     """Load the weights to begin from; the configuration with the mean and std they want; are their norms folded?"""
     source = Path(config.weights) if config.weights not in (None, "imagenet") else config.weights
-    loaded = load_pretrained(network, config.network.options["backbone"], source)
+    loaded = load_pretrained(network.trunk, config.network.options["backbone"], source)
     say(f"the trunk starts {loaded.said}")
     wanted = {name: tuple(value) for name, value in (("mean", loaded.mean), ("std", loaded.std)) if value is not None}
     steps = config.preprocessing.model_copy(update=wanted)

@@ -88,6 +88,9 @@ class SegmentationConfig(Settings):
 
     name: str
     network: NetworkSettings
+    weights: str | None = Field(
+        default=None, description="ImageNet weights of the encoder: 'imagenet' or a file; random unless given"
+    )
     preprocessing: Preprocessing
     datasets: dict[str, float] = Field(
         min_length=1, description="data set -> how often its images are drawn, 1 = once an epoch"

@@ -5,23 +5,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from cutis.data.batches import Collated, EachOnce, KeySampler, SegmentationSet, loader
+from cutis.data.batches import Collated, EachOnce, Key, KeySampler, SegmentationSet, loader
 from cutis.data.cache import SegmentationCache, open_cache, uniform
 from cutis.data.catalogue import open_dataset
 from cutis.data.samples import Sample
 from cutis.data.splits import kfold, split
 from cutis.errors import CutisError
 from cutis.imaging.preprocessing import Preprocessing
+from cutis.models.pretrained import refit_batch_norm
+from cutis.models.unets import fill_encoder
 from cutis.recipes.adversarial_config import AdversarialConfig
 from cutis.recipes.config import SegmentationConfig, SupervisedConfig
 from cutis.recipes.distillation_config import DistillationConfig
@@ -185,6 +187,8 @@ def prepare(
     )
     network = build_network(config)
     facts = _facts(config, parts, caches)
+    if config.weights and not resume:
+        facts["weights"] = _fill_encoder(network, config, caches[0], say)
     if start:
         facts["start"] = take_over(network, load_run(start).network, start)
     return Prepared(caches[0], caches[1], network, facts, say)
@@ -226,6 +230,33 @@ def carry_out(
         f"done: {folder}; next: cutis evaluate {folder} --data {data}, cutis export {folder} --output {folder}/export"
     )
     return load_run(folder)
+
+
+def _fill_encoder(
+    network: nn.Module, config: SegmentationConfig, images: SegmentationCache, say: Callable[[str], None]
+) -> str:
+    """Begin with the encoder's weights of the configuration, which must normalise pixels as they want; in words."""
+    assert config.weights
+    source = config.weights if config.weights == "imagenet" else Path(config.weights)
+    found = fill_encoder(network, str(config.network.options.get("encoder", "resnet34")), source)
+    steps = config.preprocessing
+    wanted = {"mean": found.mean, "std": found.std}
+    unlike = {name: v for name, v in wanted.items() if v and not np.allclose(v, getattr(steps, name), atol=1e-3)}
+    if unlike:
+        fields = ", ".join(f"preprocessing.{name} to {[round(x, 4) for x in v]}" for name, v in unlike.items())
+        raise CutisError(f"the weights in {config.weights} want pixels normalised in their way: set {fields}")
+    if found.folded:
+        refit_batch_norm(network.encoder, _plain_batches(config, images))
+    say(f"the encoder starts {found.said}")
+    return found.said
+
+
+def _plain_batches(config: SegmentationConfig, images: SegmentationCache) -> Iterator[Tensor]:
+    """At most 512 training images, evenly spread, as they are: for statistics of batch norms."""
+    pictures, size = SegmentationSet(images, config.preprocessing, None), config.preprocessing.size
+    picked = np.linspace(0, len(pictures) - 1, min(512, len(pictures))).round().astype(int)
+    for chunk in np.array_split(picked, -(-len(picked) // 32)):
+        yield pictures.collate([pictures[Key(int(i), size, -1)] for i in chunk]).image
 
 
 def training_batches(
