@@ -25,7 +25,9 @@ from cutis.experiments.ablation import Place, finished, run_ablation  # noqa: E4
 from cutis.experiments.ablation_plan import (  # noqa: E402
     PARTS,
     ROWS,
+    UNPRUNED,
     AblationConfig,
+    home_of,
     job_config,
     jobs_of,
     pruning_of,
@@ -35,6 +37,7 @@ from cutis.experiments.ablation_plan import (  # noqa: E402
 from cutis.experiments.ablation_verb import impossible, show_sparsesegnet_tables  # noqa: E402
 from cutis.experiments.paper import sparsesegnet_tables  # noqa: E402
 from cutis.files import atomic_write  # noqa: E402
+from cutis.layers.effu import gates_of  # noqa: E402
 from cutis.recipes.config import load_config  # noqa: E402
 from cutis.recipes.pruning import Instruments, Latency  # noqa: E402
 from cutis.recipes.run import Run, load_run, parts_of, train_supervised  # noqa: E402
@@ -57,7 +60,7 @@ def test_every_configuration_is_valid_and_its_base_has_the_papers_weights():
     whole = load_config(CONFIGS / "experiment.yaml", {}, AblationConfig)
     assert whole.rows == ROWS and len(ROWS) == 12
     small = load_config(CONFIGS / "experiment-small.yaml", {}, AblationConfig)
-    assert small.rows == ("full", "-ag_op", "-effu", "-semantic", "-boundary", "vanilla")
+    assert small.rows == ("full", "-ag_op", "-effu", "-semantic", "-boundary", "vanilla", "-pruning")
     assert len(small.seeds) == 3 and small.base.preprocessing.size >= 128
 
 
@@ -83,6 +86,14 @@ def test_a_row_changes_what_it_names_and_nothing_else():
         gone = all_kinds if row == "vanilla" else ["semantic"] if "-semantic" in row else []
         assert kinds == [kind for kind in all_kinds if kind not in gone], row
     assert set(removed("vanilla")) == set(PARTS)
+
+
+def test_the_unpruned_row_shares_the_training_of_the_full_network_and_has_no_step():
+    config = load_config(CONFIGS / "experiment-small.yaml", {"seeds": "[1]"}, AblationConfig)
+    jobs = {job.name: job for job in jobs_of(config)}
+    shared = {name for name, job in jobs.items() if job.training.folder(Path("r")) != job.folder(Path("r"))}
+    assert shared == {"-pruning"} and jobs["-pruning"].training == jobs["full"]
+    assert pruning_of(config, "-pruning") is None and pruning_of(config, "full") == config.pruning
 
 
 def flat(values: dict, prefix: str = "") -> dict:
@@ -161,7 +172,7 @@ def made(tmp_path_factory):
             say=lambda text: None,
         )  # fmt: skip
         changes[f"teachers.{name}.kind"] = str(home / name)
-    config = smoke(**changes, rows="[full, vanilla]")
+    config = smoke(**changes, rows="[full, vanilla, -pruning]")
 
     def cut(text: str) -> None:
         said.append(text)
@@ -183,10 +194,10 @@ def made(tmp_path_factory):
 def test_every_job_is_made_once(made):
     results, _, config, said, _ = made
     begun = [text for text in said if text.startswith("[")]
-    assert [text[1] for text in begun] == ["1", "2", "3", "3", "4", "5"]
+    assert [text[1] for text in begun] == ["1", "2", "3", "3", "4", "5", "6"]
     assert sum("left out: table 2's derm7pt" in text for text in said) == 2
     jobs = [job for job in jobs_of(config) if job.name != "derm7pt"]
-    assert all(finished(job, results) for job in jobs) and len(jobs) == 5
+    assert all(finished(job, results) for job in jobs) and len(jobs) == 6
 
 
 @pytest.mark.slow
@@ -194,12 +205,16 @@ def test_rows_end_with_what_they_should(made):
     results, data, config, _, _ = made
     wanted = {sample.id for sample in parts_of(config.base, data)["test"]}
     facts = {}
-    for row in ("full", "vanilla"):
-        home = results / "ablation" / row / "seed-1"
+    for row in ("full", "vanilla", UNPRUNED):
+        home = home_of(results, "ablation", row) / "seed-1"
         assert {r.id for r in read_rows(home / "evaluation" / "rows.csv")} == wanted
         facts[row] = json.loads((home / "result.json").read_text())
     assert facts["vanilla"]["parameters"] > facts["full"]["parameters"]
-    assert facts["vanilla"]["run"] == "continued-2"
+    assert facts["vanilla"]["run"] == facts["-pruning"]["run"] == "continued-2"
+    unpruned = home_of(results, "ablation", UNPRUNED) / "seed-1"
+    assert not (unpruned / "trained").exists()
+    gates = gates_of(load_run(unpruned / "continued-1").network)
+    assert gates and all(gate.probabilities().unique().tolist() in ([0.0], [1.0], [0.0, 1.0]) for gate in gates)
     assert not load_run(results / "ablation/vanilla/seed-1/trained").config.teachers.first
     folds = [load_run(results / f"weights/0.1_0.5_0.05_0.001/fold-{fold}/trained") for fold in (0, 1)]
     held = [{s.id for s in parts_of(run.config, data)["validation"]} for run in folds]

@@ -115,12 +115,12 @@ def _remember(config: AblationConfig, results: Path) -> None:
 
 def _make(config: AblationConfig, job: AblationJob, place: Place) -> None:
     folder, begun = job.folder(place.results), time.monotonic()
-    settings = job_config(config, job)
+    settings, trained = job_config(config, job.training), job.training.folder(place.results) / "trained"
     teachers = _teachers(config, job, settings, place)
     settings = settings.model_copy(update={"teachers": teachers})
-    stage(train_distillation, settings, place.data, folder / "trained", place.say, _arguments(place))
+    stage(train_distillation, settings, place.data, trained, place.say, _arguments(place))
     if job.stage == "weights":
-        run = load_run(folder / "trained")
+        run = load_run(trained)
         accuracy = place.instruments.judge(run, parts_of(run.config, place.data)["validation"])
         write_json(folder / RESULT, {**accuracy._asdict(), "seconds": time.monotonic() - begun})
         return
@@ -140,12 +140,12 @@ def _make(config: AblationConfig, job: AblationJob, place: Place) -> None:
 
 def _pruned(config: AblationConfig, job: AblationJob, teachers: TeacherSettings, place: Place) -> tuple[Path, int]:
     """The run folder after the row's pruning, and how many fine-tunings it went through."""
-    folder, steps = job.folder(place.results), pruning_of(config, job.row)
+    trained, steps = job.training.folder(place.results) / "trained", pruning_of(config, job.row)
     if steps is None:
-        return folder / "trained", 0
-    home = folder / "pruned"
+        return trained, 0
+    home = job.folder(place.results) / "pruned"
     rows = prune(
-        steps, folder / "trained", place.data, home, instruments=place.instruments, teacher=teachers.second,
+        steps, trained, place.data, home, instruments=place.instruments, teacher=teachers.second,
         cache=place.cache, resume=(home / "pruning.yaml").exists(), accelerator=place.accelerator, say=place.say,
     )  # fmt: skip
     return home, sum(row.kept and bool(row.channels) for row in rows)

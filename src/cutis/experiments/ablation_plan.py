@@ -22,6 +22,7 @@ from cutis.recipes.pruning_config import PruningConfig
 __all__ = [
     "PARTS",
     "ROWS",
+    "UNPRUNED",
     "WEIGHTS",
     "AblationConfig",
     "AblationJob",
@@ -37,6 +38,8 @@ __all__ = [
 Stage = Literal["weights", "ablation", "datasets"]
 ROWS: tuple[str, ...] = tuple(str(row.what["row"]) for row in sparsesegnet_tables()["4"].rows)
 """Of table 4, in its order."""
+UNPRUNED = "-pruning"
+"""A row of ours: the full network, trained on instead of being pruned. Beside it stands what the cuts alone cost."""
 PARTS = ("ag_op", "effu", "semantic", "boundary", "padd", "r_effu")
 WEIGHTS = ("boundary", "ag_op", "padd", "effu")
 """Alpha, beta, gamma and delta of Eq. 11, as fields of the loss."""
@@ -83,7 +86,7 @@ class AblationConfig(Settings):
     experiment: Literal["sparsesegnet"]
     name: str
     stages: tuple[Stage, ...] = Field(min_length=1)
-    rows: tuple[str, ...] = Field(min_length=1, description="of table 4")
+    rows: tuple[str, ...] = Field(min_length=1, description="of table 4, and -pruning, which is ours")
     seeds: tuple[int, ...] = Field(min_length=1)
     datasets: tuple[str, ...] = Field(description="of table 2: each trains the full network anew")
     base: DistillationConfig = Field(description="of the row full")
@@ -94,9 +97,9 @@ class AblationConfig(Settings):
     @field_validator("rows")
     @classmethod
     def _are_the_papers(cls, rows: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = [row for row in rows if row not in ROWS]
+        unknown = [row for row in rows if row not in (*ROWS, UNPRUNED)]
         if unknown or len(set(rows)) < len(rows):
-            raise ValueError(f"give rows of table 4, each once: {', '.join(ROWS)}")
+            raise ValueError(f"give rows of table 4, each once, or ours: {', '.join((*ROWS, UNPRUNED))}")
         return rows
 
     @model_validator(mode="after")
@@ -129,6 +132,11 @@ class AblationJob(NamedTuple):
     def row(self) -> str:
         """The row of table 4 whose parts it has."""
         return self.name if self.stage == "ablation" else "full"
+
+    @property
+    def training(self) -> AblationJob:
+        """The job whose training it shares: where nothing but pruning is taken out, that of the full network."""
+        return self._replace(name="full") if self.row == UNPRUNED else self
 
     @property
     def images(self) -> str:
@@ -206,7 +214,7 @@ def job_config(config: AblationConfig, job: AblationJob) -> DistillationConfig:
 def pruning_of(config: AblationConfig, row: str) -> PruningConfig | None:
     """The steps that a row has; the vanilla network has none."""
     steps = tuple(s for s in config.pruning.steps if s.kind != "semantic" or "semantic" not in removed(row))
-    return None if row == "vanilla" or not steps else config.pruning.model_copy(update={"steps": steps})
+    return None if row in ("vanilla", UNPRUNED) or not steps else config.pruning.model_copy(update={"steps": steps})
 
 
 def continued(config: AblationConfig, run: SupervisedConfig, seed: int) -> SupervisedConfig:

@@ -158,11 +158,12 @@ def _ablation(config: AblationConfig, results: Path, table: PaperTable) -> Table
     header = ["row", "runs", "GMAC"]
     header += [cell for m in table.measures for cell in (TITLES[m], "paper")]
     lines, values = [], []
-    for row in table.rows:
-        name = str(row.what["row"])
+    printed = {str(row.what["row"]): row.values for row in table.rows}
+    for name in (*printed, *(row for row in config.rows if row not in printed)):
         own = _values(home_of(results, "ablation", name)) | _milliseconds(timed, f"ablation/{name}")
         values += [("4", name, m, v) for m, v in own.items()]
-        cells = [cell for m in table.measures for cell in (_shown(m, own.get(m)), row.values[m].text)]
+        paper = {m: value.text for m, value in printed.get(name, {}).items()}
+        cells = [cell for m in table.measures for cell in (_shown(m, own.get(m)), paper.get(m, "-"))]
         lines.append([name, str(own["dice"].n) if own else "-", _shown("macs", own.get("macs")), *cells])
     text = markdown_table(header, lines)
     pairs = _against(results, "full", [name for name in config.rows if name != "full"])

@@ -1,4 +1,4 @@
-"""ImageNet weights for a classifier's trunk or a segmenter's encoder: from torchvision or timm, from a file, or none; and what they want.
+"""ImageNet weights for a trunk or an encoder: from torchvision or timm, from a file, or none; and what they want.
 
 SE-LCN, Sec. 4.1.2-4.1.3 ("pre-trained on ImageNet"). A file is known by what is in it, not by its name. Two need work:
 

@@ -66,9 +66,7 @@ def fill_encoder(network: nn.Module, encoder: str, source: str | Path) -> Pretra
     """
     part = getattr(network, "encoder", None)
     if part is None:
-        raise CutisError(
-            f"{type(network).__name__} has no encoder to put weights into: leave the field 'weights' out"
-        )
+        raise CutisError(f"{type(network).__name__} has no encoder to put weights into: leave the field 'weights' out")
     return load_pretrained(getattr(part, "model", part), encoder.removeprefix("tu-"), source)
 
 

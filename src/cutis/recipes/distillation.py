@@ -8,6 +8,7 @@ pattern's error. A term of weight 0 is not computed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -83,15 +84,20 @@ class Distillation:
             if settings.effu:
                 terms["effu"] = gate_sparsity(self.gates)
             if settings.padd:  # last: its pass draws new patterns
-                terms["padd"] = padd_loss(
-                    network, batch.image, logits, rng, **self.config.perturbation.model_dump()
-                ).mean()
+                terms["padd"] = self._consistent(batch.image, logits, rng)
         yield "network", weighted(settings, terms), terms | told
 
     def validate(self, batch: Batch) -> dict[str, Tensor]:
         logits = self.networks["network"](batch.image)
         dice = mask_dice(logits, batch.mask, self.config.threshold)
         return {"dice": dice, "dice_loss": dice_loss(logits, batch.mask)}
+
+    def _consistent(self, image: Tensor, logits: Tensor, rng: np.random.Generator) -> Tensor:
+        """L_PADD of the batch's first images: batches are drawn at random, so their mean stands for that over all."""
+        settings = self.config.perturbation
+        some = slice(math.ceil(settings.share * len(image)))
+        moved = settings.model_dump(exclude={"share"})
+        return padd_loss(self.networks["network"], image[some], logits[some], rng, **moved).mean()
 
     def _distilled(self, embedding: Tensor, batch: Batch | DistillationBatch) -> tuple[Tensor, dict[str, Tensor]]:
         if not isinstance(batch, DistillationBatch) or batch.first is None or batch.second is None:

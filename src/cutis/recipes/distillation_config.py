@@ -57,6 +57,9 @@ class PerturbationSettings(Settings):
         description="smallest and largest factor, log-uniform"
     )
     shift: float = Field(ge=0, le=0.5, description="share of the frame")
+    share: float = Field(
+        default=1, gt=0, le=1, description="of a batch's images that are shown moved too; the second pass costs as much"
+    )
 
 
 class TeacherSettings(Settings):

@@ -22,6 +22,7 @@ from cutis.data.samples import Sample
 from cutis.data.splits import kfold, split
 from cutis.errors import CutisError
 from cutis.imaging.preprocessing import Preprocessing
+from cutis.layers.effu import gates_of
 from cutis.models.pretrained import refit_batch_norm
 from cutis.models.unets import fill_encoder
 from cutis.recipes.adversarial_config import AdversarialConfig
@@ -142,6 +143,8 @@ def train_supervised(
     With several `devices` each runs this function in a process of its own; the first one alone writes and says.
     """
     ready = prepare(config, data, folder, cache=cache, resume=resume, start=start, say=say)
+    for gate in gates_of(ready.network):
+        gate.settle()  # nothing here would teach it
     recipe = Supervised(
         ready.network,
         config.loss,
