@@ -714,9 +714,12 @@ def teach(
     accelerator
         cpu, gpu, mps or auto.
     """
-    from cutis.recipes.teaching import Kept, TeacherChoice, teach_from_file
+    from cutis.recipes.distillation_config import TeacherChoice
+    from cutis.recipes.teaching import Kept, teach_from_file
 
-    choice = TeacherChoice(teacher, weights, layer, text, prompts, recalibrate)
+    choice = TeacherChoice(
+        kind=teacher, weights=weights, layer=layer, text=text, prompts=prompts, recalibrate=recalibrate
+    )
     kept = Kept(side, channels, fitted_on, align)
     teach_from_file(
         choice, config, fields, data, kept, output=output, cache=cache, batch=batch, plan=plan, accelerator=accelerator

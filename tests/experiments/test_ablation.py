@@ -21,7 +21,7 @@ from cutis.data.synthetic import write_folder  # noqa: E402
 from cutis.errors import CutisError  # noqa: E402
 from cutis.evaluation.tables import read_rows  # noqa: E402
 from cutis.evaluation.verb import of_run  # noqa: E402
-from cutis.experiments.ablation import Place, finished, run_ablation  # noqa: E402
+from cutis.experiments.ablation import AblationPlace, finished, run_ablation  # noqa: E402
 from cutis.experiments.ablation_plan import (  # noqa: E402
     PARTS,
     ROWS,
@@ -180,7 +180,7 @@ def made(tmp_path_factory):
             raise CutOffError
 
     def place(say):
-        return Place(data, results, cache, predict_mask, light(), "cpu", say)
+        return AblationPlace(data, results, cache, predict_mask, "cpu", say, light())
 
     with pytest.raises(CutOffError):
         run_ablation(config, place(cut))

@@ -17,9 +17,12 @@ from cutis.evaluation.evaluate import Row
 from cutis.evaluation.tables import write_json, write_rows
 from cutis.experiments import verb
 from cutis.experiments.paper import slsnet_tables
-from cutis.experiments.segmenter_run import ROWS
+from cutis.experiments.segmenter_run import (
+    ROWS,
+    Place,
+)
 from cutis.experiments.slsnet_beside import balance_of, compare_runs, values_of
-from cutis.experiments.slsnet_grid import Place, finished, run_slsnet_grid
+from cutis.experiments.slsnet_grid import finished, run_slsnet_grid
 from cutis.experiments.slsnet_plan import SLSNetGrid, SLSNetJob, job_config, jobs_of, variant_of
 from cutis.experiments.slsnet_verb import impossible_pairs, show_slsnet_tables
 from cutis.recipes.config import load_config

@@ -24,11 +24,11 @@ from cutis.losses.boundary_error import boundary_error  # noqa: E402
 from cutis.recipes import distillation  # noqa: E402
 from cutis.recipes.config import load_config  # noqa: E402
 from cutis.recipes.distillation import Distillation  # noqa: E402
-from cutis.recipes.distillation_config import DistillationConfig  # noqa: E402
+from cutis.recipes.distillation_config import DistillationConfig, TeacherChoice  # noqa: E402
 from cutis.recipes.distillation_run import train_distillation, train_distillation_from_file  # noqa: E402
 from cutis.recipes.folder import build, digest  # noqa: E402
 from cutis.recipes.run import load_run, parts_of, train_supervised  # noqa: E402
-from cutis.recipes.teaching import Kept, TeacherChoice, teach  # noqa: E402
+from cutis.recipes.teaching import Kept, teach  # noqa: E402
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "sparsesegnet"
 SMOKE = CONFIGS / "distillation-smoke.yaml"
@@ -211,7 +211,7 @@ def taught(tmp_path_factory) -> tuple[Path, Path, dict[str, Path]]:
             say=lambda text: None,
         )  # fmt: skip
         made = teach(
-            TeacherChoice(str(run), layer="encoder.stage4"), config, data, Kept(4, 6, 8, teachers.get("first")),
+            TeacherChoice(kind=str(run), layer="encoder.stage4"), config, data, Kept(4, 6, 8, teachers.get("first")),
             output=home / f"{name}-cache", cache=cache, batch=8, device="cpu", say=lambda text: None,
         )  # fmt: skip
         assert made is not None

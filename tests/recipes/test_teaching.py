@@ -15,9 +15,10 @@ from cutis.data.taught_batches import TaughtSet  # noqa: E402
 from cutis.errors import CutisError  # noqa: E402
 from cutis.losses.ag_op import ag_op  # noqa: E402
 from cutis.recipes.config import load_config  # noqa: E402
+from cutis.recipes.distillation_config import TeacherChoice  # noqa: E402
 from cutis.recipes.folder import begin  # noqa: E402
 from cutis.recipes.run import build_network  # noqa: E402
-from cutis.recipes.teaching import Kept, TeacherChoice, teach, training_images  # noqa: E402
+from cutis.recipes.teaching import Kept, teach, training_images  # noqa: E402
 from cutis.teachers.cache import open_teacher_cache  # noqa: E402
 
 SMOKE = Path(__file__).parents[2] / "configs" / "sparsesegnet" / "smoke.yaml"
@@ -55,14 +56,16 @@ def ask(choice, config, drawn, output, kept=KEPT, **options):
 def test_two_layers_of_a_run_become_two_teachers(config, drawn, run, tmp_path):
     said = []
     plan = ask(
-        TeacherChoice(str(run), layer="encoder.stage3"), config, drawn, tmp_path / "p", plan=True, say=said.append
+        TeacherChoice(kind=str(run), layer="encoder.stage3"), config, drawn, tmp_path / "p", plan=True, say=said.append
     )
     assert plan is None
     assert "(1 + 6) x 8 x 8 numbers of 2 bytes: 0 MB in" in said[-1]
     assert not (tmp_path / "p").exists()
-    first = ask(TeacherChoice(str(run), layer="encoder.stage3"), config, drawn, tmp_path / "first", say=said.append)
+    first = ask(
+        TeacherChoice(kind=str(run), layer="encoder.stage3"), config, drawn, tmp_path / "first", say=said.append
+    )
     assert "the teacher's Dice on these images is 0." in said[-1]
-    choice = TeacherChoice(str(run), layer="encoder.stage4", recalibrate="folder")
+    choice = TeacherChoice(kind=str(run), layer="encoder.stage4", recalibrate="folder")
     second = ask(choice, config, drawn, None, Kept(8, 6, 4, tmp_path / "first"), say=said.append)
     assert second.manifest.teacher == "smoke recalibrated on folder"
     assert second.home.parent == drawn.with_name("decoded")
@@ -82,14 +85,14 @@ def test_two_layers_of_a_run_become_two_teachers(config, drawn, run, tmp_path):
 
 def test_bad_input_is_said_in_one_line(config, drawn, run, tmp_path):
     with pytest.raises(CutisError, match=r"smoke has no layer '' that gives a map: name one of encoder 24x4x4"):
-        ask(TeacherChoice(str(run)), config, drawn, tmp_path / "a")
+        ask(TeacherChoice(kind=str(run)), config, drawn, tmp_path / "a")
     with pytest.raises(CutisError, match="sam has no batch norms"):
-        ask(TeacherChoice("sam", recalibrate="folder"), config, drawn, tmp_path / "a")
+        ask(TeacherChoice(kind="sam", recalibrate="folder"), config, drawn, tmp_path / "a")
     with pytest.raises(CutisError, match="SAM has no weights here"):
-        ask(TeacherChoice("sam"), config, drawn, tmp_path / "a")
+        ask(TeacherChoice(kind="sam"), config, drawn, tmp_path / "a")
     with pytest.raises(CutisError, match="no answers of SEEM"):
-        ask(TeacherChoice("seem"), config, drawn, tmp_path / "a")
+        ask(TeacherChoice(kind="seem"), config, drawn, tmp_path / "a")
     with pytest.raises(CutisError, match="is not a run folder"):
-        ask(TeacherChoice("nosuch"), config, drawn, tmp_path / "a")
+        ask(TeacherChoice(kind="nosuch"), config, drawn, tmp_path / "a")
     with pytest.raises(CutisError, match=r"an embedding of \(4, 16, 8, 8\).* the 20 channels"):
-        ask(TeacherChoice(str(run), layer="encoder.stage2"), config, drawn, tmp_path / "a", Kept(8, 20, 4))
+        ask(TeacherChoice(kind=str(run), layer="encoder.stage2"), config, drawn, tmp_path / "a", Kept(8, 20, 4))

@@ -21,7 +21,6 @@ from cutis.evaluation.tables import write_json
 from cutis.experiments.ablation_plan import (
     AblationConfig,
     AblationJob,
-    TeacherSpec,
     continued,
     job_config,
     jobs_of,
@@ -29,7 +28,7 @@ from cutis.experiments.ablation_plan import (
 )
 from cutis.experiments.remembered import read_remembered, remember
 from cutis.experiments.segmenter_run import ROWS as EVALUATION
-from cutis.experiments.segmenter_run import Segment, evaluate_run
+from cutis.experiments.segmenter_run import Place, evaluate_run
 from cutis.files import atomic_path, atomic_write
 from cutis.models.budget import budget
 from cutis.models.sparsesegnet import SparseSegNet
@@ -39,12 +38,20 @@ from cutis.recipes.distillation_run import train_distillation
 from cutis.recipes.folder import stage
 from cutis.recipes.pruning import prune
 from cutis.recipes.run import load_run, parts_of, train_supervised
-from cutis.recipes.teaching import Kept, TeacherChoice, teach
+from cutis.recipes.teaching import Kept, teach
 
 if TYPE_CHECKING:
     from cutis.recipes.pruning import Instruments
 
-__all__ = ["EXPERIMENT_FILE", "Place", "finished", "holds_ablation", "possible", "read_ablation", "run_ablation"]
+__all__ = [
+    "EXPERIMENT_FILE",
+    "AblationPlace",
+    "finished",
+    "holds_ablation",
+    "possible",
+    "read_ablation",
+    "run_ablation",
+]
 
 EXPERIMENT_FILE = "sparsesegnet.yaml"
 RESULT, INT8, LATENCY = "result.json", "int8.onnx", "latency.json"
@@ -53,19 +60,13 @@ MAY_GROW = {"name", "stages", "rows", "seeds", "datasets"}
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where everything is; `segment` finds the lesion of an image file with a given network."""
+class AblationPlace(Place):
+    """And what measures a pruning."""
 
-    data: Path
-    results: Path
-    cache: Path
-    segment: Segment
     instruments: Instruments
-    accelerator: str
-    say: Callable[[str], None]
 
 
-def run_ablation(config: AblationConfig, place: Place) -> None:
+def run_ablation(config: AblationConfig, place: AblationPlace) -> None:
     """Make every run of the plan and measure it; what is finished is left as it is."""
     _remember(config, place.results)
     jobs = possible(jobs_of(config), place.data, place.say)
@@ -113,7 +114,7 @@ def _remember(config: AblationConfig, results: Path) -> None:
     remember(results / EXPERIMENT_FILE, config, before, may_grow=MAY_GROW)
 
 
-def _make(config: AblationConfig, job: AblationJob, place: Place) -> None:
+def _make(config: AblationConfig, job: AblationJob, place: AblationPlace) -> None:
     folder, begun = job.folder(place.results), time.monotonic()
     settings, trained = job_config(config, job.training), job.training.folder(place.results) / "trained"
     teachers = _teachers(config, job, settings, place)
@@ -138,7 +139,9 @@ def _make(config: AblationConfig, job: AblationJob, place: Place) -> None:
     )
 
 
-def _pruned(config: AblationConfig, job: AblationJob, teachers: TeacherSettings, place: Place) -> tuple[Path, int]:
+def _pruned(
+    config: AblationConfig, job: AblationJob, teachers: TeacherSettings, place: AblationPlace
+) -> tuple[Path, int]:
     """The run folder after the row's pruning, and how many fine-tunings it went through."""
     trained, steps = job.training.folder(place.results) / "trained", pruning_of(config, job.row)
     if steps is None:
@@ -151,7 +154,7 @@ def _pruned(config: AblationConfig, job: AblationJob, teachers: TeacherSettings,
     return home, sum(row.kept and bool(row.channels) for row in rows)
 
 
-def _continued(config: AblationConfig, job: AblationJob, reached: tuple[Path, int], place: Place) -> Path:
+def _continued(config: AblationConfig, job: AblationJob, reached: tuple[Path, int], place: AblationPlace) -> Path:
     """Train on for every fine-tuning that the row did without, so that all rows have as many updates."""
     current, done = reached
     for step in range(done, len(config.pruning.steps)):
@@ -164,7 +167,9 @@ def _continued(config: AblationConfig, job: AblationJob, reached: tuple[Path, in
     return current
 
 
-def _teachers(config: AblationConfig, job: AblationJob, settings: DistillationConfig, place: Place) -> TeacherSettings:
+def _teachers(
+    config: AblationConfig, job: AblationJob, settings: DistillationConfig, place: AblationPlace
+) -> TeacherSettings:
     """The caches of both teachers over the job's training images, made where they are not there yet."""
     if job.row == "vanilla":
         return TeacherSettings()
@@ -175,22 +180,18 @@ def _teachers(config: AblationConfig, job: AblationJob, settings: DistillationCo
             continue
         align = home / "first" if spec.align and name == "second" else None
         teach(
-            _choice(one), settings, place.data, Kept(spec.side, spec.channels, spec.fitted_on, align),
+            one, settings, place.data, Kept(spec.side, spec.channels, spec.fitted_on, align),
             output=home / name, cache=place.cache, batch=spec.batch, device=device, say=place.say,
         )  # fmt: skip
         atomic_write(home / f"{name}.done", "")
     return TeacherSettings(first=home / "first", second=home / "second")
 
 
-def _choice(spec: TeacherSpec) -> TeacherChoice:
-    return TeacherChoice(**spec.model_dump())
-
-
-def _arguments(place: Place) -> dict[str, Any]:
+def _arguments(place: AblationPlace) -> dict[str, Any]:
     return {"cache": place.cache, "accelerator": place.accelerator, "say": place.say}
 
 
-def _time(config: AblationConfig, jobs: Sequence[AblationJob], place: Place) -> None:
+def _time(config: AblationConfig, jobs: Sequence[AblationJob], place: AblationPlace) -> None:
     """Latency of the first seed's INT8 files, all in turns with each other; anew when there are others."""
     files = {
         f"{job.stage}/{job.name}": job.folder(place.results) / INT8

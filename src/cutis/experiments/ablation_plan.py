@@ -16,7 +16,7 @@ from pydantic import Field, field_validator, model_validator
 
 from cutis.experiments.paper import sparsesegnet_tables
 from cutis.recipes.config import LossSettings, Settings, SupervisedConfig
-from cutis.recipes.distillation_config import DistillationConfig
+from cutis.recipes.distillation_config import DistillationConfig, TeacherChoice
 from cutis.recipes.pruning_config import PruningConfig
 
 __all__ = [
@@ -47,22 +47,11 @@ VANILLA_CROSS_ENTROPY = 1.0
 """Table 4's vanilla row: "Dice+CE loss only", both of weight 1."""
 
 
-class TeacherSpec(Settings):
-    """A teacher as `cutis teach` names it: sam, clipseg, seem, or a run folder."""
-
-    kind: str
-    weights: Path | None = None
-    layer: str | None = None
-    text: str | None = None
-    prompts: Path | None = None
-    recalibrate: str | None = None
-
-
 class TeachersSpec(Settings):
     """Both teachers, and what is kept of their answers; a cache is made for every set of training images."""
 
-    first: TeacherSpec
-    second: TeacherSpec
+    first: TeacherChoice
+    second: TeacherChoice
     channels: int = Field(ge=1)
     side: int = Field(ge=1, description="cells a side, e.g. the frame's side over 16")
     fitted_on: int = Field(ge=1, description="images that the projections are fitted on")

@@ -22,7 +22,7 @@ from cutis.evaluation.evaluate import Row
 from cutis.evaluation.statistics import jaccard_bounds, pair_is_possible, paired
 from cutis.evaluation.summary import BOOTSTRAP
 from cutis.evaluation.tables import markdown_table, read_rows
-from cutis.experiments.ablation import LATENCY, RESULT, Place, finished, possible, read_ablation, run_ablation
+from cutis.experiments.ablation import LATENCY, RESULT, AblationPlace, finished, possible, read_ablation, run_ablation
 from cutis.experiments.ablation_plan import WEIGHTS, AblationConfig, AblationJob, home_of, job_config, jobs_of
 from cutis.experiments.measures import Spread, spread
 from cutis.experiments.paper import PaperTable, sparsesegnet_tables
@@ -54,7 +54,7 @@ def run_sparsesegnet(
         print(plan_text(settings, data, output))
         return 0
     tools = instruments(settings.pruning.calibration)
-    run_ablation(settings, Place(data, output, cache, segment, tools, accelerator, print))
+    run_ablation(settings, AblationPlace(data, output, cache, segment, accelerator, print, tools))
     print(f"done: {output}; next: cutis experiment tables --results {output}")
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,25 @@ from cutis.evaluation.predictors import NetworkModel
 from cutis.evaluation.tables import write_rows
 from cutis.recipes.run import load_run, parts_of
 
-__all__ = ["ROWS", "Segment", "evaluate_run"]
+__all__ = ["ROWS", "Place", "Segment", "evaluate_run"]
 
 ROWS = Path("evaluation") / "rows.csv"
 """Where in a run folder the measures of its test images lie."""
 
 Segment = Callable[..., NDArray[np.bool_]]
 """(image file, network or None for the bundled one) -> mask: the analysis pipeline's, handed in by the command line."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where everything of an experiment is; `segment` finds the lesion of an image file with a given network."""
+
+    data: Path
+    results: Path
+    cache: Path
+    segment: Segment
+    accelerator: str
+    say: Callable[[str], None]
 
 
 def evaluate_run(folder: Path, data: Path, segment: Segment, say: Callable[[str], None]) -> None:

@@ -7,13 +7,11 @@ A run whose discriminator collapsed is a finding and not the end: it is written 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from cutis.evaluation.tables import write_json
 from cutis.experiments.remembered import read_remembered, remember
-from cutis.experiments.segmenter_run import Segment, evaluate_run
+from cutis.experiments.segmenter_run import Place, evaluate_run
 from cutis.experiments.slsnet_plan import SLSNetGrid, SLSNetJob, job_config, jobs_of
 from cutis.recipes.adversarial_run import train_adversarial
 from cutis.recipes.recipe import Diverged
@@ -24,18 +22,6 @@ GRID_FILE = "slsnet.yaml"
 DONE, STOPPED = "done.json", "stopped.json"
 MAY_GROW = {"variants", "seeds", "name", "larger_l1"}
 """Fields that may be others when a grid is gone on with: they add runs and change none."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where everything is; `segment` finds the lesion of an image file with a given network."""
-
-    data: Path
-    results: Path
-    cache: Path
-    segment: Segment
-    accelerator: str
-    say: Callable[[str], None]
 
 
 def run_slsnet_grid(config: SLSNetGrid, place: Place) -> None:

@@ -15,9 +15,9 @@ from cutis.errors import CutisError
 from cutis.evaluation.statistics import pair_is_possible
 from cutis.evaluation.tables import markdown_table
 from cutis.experiments.paper import PaperRow, PaperTable, slsnet_tables
-from cutis.experiments.segmenter_run import Segment
+from cutis.experiments.segmenter_run import Place, Segment
 from cutis.experiments.slsnet_beside import PAIRS, balance_of, compare_runs, costs_of, values_of
-from cutis.experiments.slsnet_grid import Place, finished, read_slsnet_grid, run_slsnet_grid
+from cutis.experiments.slsnet_grid import finished, read_slsnet_grid, run_slsnet_grid
 from cutis.experiments.slsnet_plan import (
     COMPARED,
     OURS,

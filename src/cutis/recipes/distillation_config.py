@@ -62,6 +62,17 @@ class PerturbationSettings(Settings):
     )
 
 
+class TeacherChoice(Settings):
+    """Which teacher, as `cutis teach` names it: sam, clipseg, seem, or a run folder; the rest as its help explains."""
+
+    kind: str
+    weights: Path | None = None
+    layer: str | None = None
+    text: str | None = None
+    prompts: Path | None = None
+    recalibrate: str | None = None
+
+
 class TeacherSettings(Settings):
     """Folders of the teachers' caches, of the run's training images, as 'cutis teach' makes them."""
 

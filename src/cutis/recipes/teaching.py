@@ -26,6 +26,7 @@ from cutis.errors import CutisError
 from cutis.imaging.preprocessing import Preprocessing
 from cutis.imaging.read import read_image
 from cutis.recipes.config import SegmentationConfig, SupervisedConfig, load_config, parse_flags
+from cutis.recipes.distillation_config import TeacherChoice
 from cutis.recipes.folder import decoding
 from cutis.recipes.run import CONFIGS, load_run, parts_of
 from cutis.teachers.base import Live, Source, Teacher, normalised
@@ -36,19 +37,7 @@ from cutis.teachers.recalibration import recalibrate
 from cutis.teachers.sam import load_sam
 from cutis.teachers.seem import SeemAnswers
 
-__all__ = ["Kept", "TeacherChoice", "device_of", "make_source", "teach", "teach_from_file", "training_images"]
-
-
-@dataclass(frozen=True)
-class TeacherChoice:
-    """Which teacher: `kind` is 'sam', 'clipseg', 'seem', or a run folder; the others as `cutis teach` explains them."""
-
-    kind: str
-    weights: Path | None = None
-    layer: str | None = None
-    text: str | None = None
-    prompts: Path | None = None
-    recalibrate: str | None = None
+__all__ = ["Kept", "device_of", "make_source", "teach", "teach_from_file", "training_images"]
 
 
 @dataclass(frozen=True)
