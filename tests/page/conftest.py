@@ -1,0 +1,82 @@
+"""A built page on a small server of its own, and a real browser: skipped loudly where one of them is missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from static_server import StaticServer, serving
+
+ROOT = Path(__file__).parents[2]
+BUILT = ROOT / "src/cutis/serve/page"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def missing(what: str, remedy: str) -> NoReturn:
+    """Fail where a browser is required, else skip: either way in words that say what to do."""
+    message = f"{what}, so the page is NOT tested: {remedy}"
+    if os.environ.get("CUTIS_REQUIRE_BROWSER"):
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def built() -> Path:
+    if not (BUILT / "sw.js").is_file():
+        missing("the page is not built", "run `make page` (needs node 20 or newer)")
+    return BUILT
+
+
+@pytest.fixture(scope="session")
+def server(built: Path) -> Iterator[StaticServer]:
+    with serving(built) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    program = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if program is None:
+        missing("no Chromium was found", "install it (Debian: apt-get install chromium)")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'")
+    with playwright.sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=program, args=ARGUMENTS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def context(browser: Any) -> Iterator[Any]:
+    opened = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+    opened.set_default_timeout(60_000)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def loaded(browser: Any, server: StaticServer) -> Iterator[Any]:
+    """A page that has loaded its networks, for all tests of a file; service workers kept out."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, service_workers="block")
+    context.set_default_timeout(60_000)
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+    page.goto(server.url)
+    page.wait_for_selector("html[data-ready]")
+    yield page
+    context.close()
+    assert errors == []

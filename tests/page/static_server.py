@@ -1,0 +1,70 @@
+"""A server of files with the headers that a host of the page should send; it remembers what it was asked."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+POLICY = (
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob: data:; "
+    "connect-src 'self'; worker-src 'self' blob:; manifest-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "camera=(self)",
+}
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    extensions_map = {**SimpleHTTPRequestHandler.extensions_map, ".mjs": "text/javascript", ".webmanifest": "application/manifest+json"}
+
+    def end_headers(self) -> None:
+        for name, value in self.server.extra.items():
+            self.send_header(name, value)
+        super().end_headers()
+
+    def send_response(self, code: int, message: str | None = None) -> None:
+        self.server.asked.append((self.command, self.path, code))
+        super().send_response(code, message)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+class StaticServer(ThreadingHTTPServer):
+    """`asked`: (method, path, status) of every request so far."""
+
+    daemon_threads = True
+
+    def __init__(self, folder: Path, headers: dict[str, str]) -> None:
+        super().__init__(("127.0.0.1", 0), functools.partial(_Handler, directory=str(folder)))
+        self.asked: list[tuple[str, str, int]] = []
+        self.extra = headers
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/"
+
+
+@contextmanager
+def serving(folder: Path, headers: dict[str, str] | None = None) -> Iterator[StaticServer]:
+    """Serve `folder` on a free port of this machine until the block ends."""
+    server = StaticServer(folder, HEADERS if headers is None else headers)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
