@@ -85,22 +85,22 @@ def test_a_jpeg_cut_anywhere_is_refused_or_whole(name):
         np.testing.assert_array_equal(picture.pixels, whole)
 
 
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        (b"", "is empty"),
-        (b"lesion,label\n1,nevus\n", "is not an image file"),
-        (encoded(PHOTO, "GIF", save_all=True, append_images=[PHOTO.rotate(90)]), "is a GIF"),
-        (encoded(PHOTO, "PNG", save_all=True, append_images=[PHOTO.rotate(180)]), "holds 2 pictures"),
-        (encoded(PHOTO, "WebP", save_all=True, append_images=[PHOTO.rotate(180)]), "holds 2 pictures"),
-        (encoded(PHOTO, "TIFF", save_all=True, append_images=[PHOTO, PHOTO]), "holds 3 pictures"),
-        (png_header(20_000, 20_000), "20000 x 20000 pixels, over the limit of 64 megapixels"),
-        (png_header(56, 40), "cannot be decoded"),
-        (b"BM" + bytes(200), "damaged BMP"),
-        (b"\xff\xd8\xff\xd9", "damaged JPEG"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
+BAD = [
+    (b"", "is empty"),
+    (b"lesion,label\n1,nevus\n", "is not an image file"),
+    (encoded(PHOTO, "GIF", save_all=True, append_images=[PHOTO.rotate(90)]), "is a GIF"),
+    (encoded(PHOTO, "PNG", save_all=True, append_images=[PHOTO.rotate(180)]), "holds 2 pictures"),
+    (encoded(PHOTO, "WebP", save_all=True, append_images=[PHOTO.rotate(180)]), "holds 2 pictures"),
+    (encoded(PHOTO, "TIFF", save_all=True, append_images=[PHOTO, PHOTO]), "holds 3 pictures"),
+    (png_header(20_000, 20_000), "20000 x 20000 pixels, over the limit of 64 megapixels"),
+    (png_header(56, 40), "cannot be decoded"),
+    (b"BM" + bytes(200), "damaged BMP"),
+    (b"\xff\xd8\xff\xd9", "damaged JPEG"),
+]
+"""Contents that are no picture, and what is said of them; tests/serve sends them too."""
+
+
+@pytest.mark.parametrize(("content", "expected"), BAD, ids=lambda value: value if isinstance(value, str) else "")
 @pytest.mark.parametrize("name", ["lesion.jpg", "الآفة 病变.png", "поражение"])
 def test_bad_content_is_named(content, expected, name, tmp_path):
     path = tmp_path / name

@@ -73,7 +73,7 @@ class Guard:
             raise ProblemError(421, what, name="wrong-host")
         origin = headers.get("origin")
         foreign = headers.get("sec-fetch-site") in ("cross-site", "same-site") or (
-            origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+            origin is not None and origin.partition("://")[2].lower() != host.lower()
         )
         if foreign and (scope["method"] not in SAFE_METHODS or data):
             raise ProblemError(403, "requests from pages of other origins are not answered", name="wrong-origin")

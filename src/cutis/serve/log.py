@@ -42,7 +42,9 @@ class Log:
 
 
 def start_logging() -> None:
-    """Lines with their time on stderr: ours, and what uvicorn warns of; not its own line a request, which has URLs."""
+    """Lines with their time on stderr: ours, and what uvicorn warns of; not its own line a request, which has URLs, and
+    nothing of the form's parser, which quotes what it read."""
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL + 1)
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     for name, level in (("cutis.serve", logging.INFO), ("uvicorn.error", logging.WARNING)):

@@ -137,22 +137,22 @@ class Pool:
         """One worker after another, each until it dies."""
         pause = 1.0
         while True:
+            worker = Worker(self._models)
             try:
-                worker = await self._in_thread(Worker, self._models)
+                await self._in_thread(worker.warm)
+                self._warm.add(worker)
+                await self._feed(worker)
             except CutisError as error:
                 self._on_failure(error)
                 return
             except WorkerDied:
-                _LOG.error("a worker died while it was started; next attempt in %.0f s", pause)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE_S)
-                continue
-            pause = 1.0
-            self._warm.add(worker)
-            try:
-                await self._feed(worker)
-            except WorkerDied:
-                _LOG.error("a worker died; it is replaced")
+                if worker in self._warm:
+                    pause = 1.0
+                    _LOG.error("a worker died; it is replaced")
+                else:
+                    _LOG.error("a worker died while it was started; next attempt in %.0f s", pause)
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, LONGEST_PAUSE_S)
             finally:
                 self._warm.discard(worker)
                 worker.end()

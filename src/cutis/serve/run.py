@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import math
 import signal
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import uvicorn
@@ -54,12 +56,22 @@ def serve(settings: Settings, certificate: Certificate | None = None) -> int:
     _prepare(settings.store)
     with _bound(settings) as listening:
         _say(listening, certificate)
-        for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises them again when it has finished
-            signal.signal(number, lambda *_: None)
-        server.run(sockets=[listening])
+        with _heard_once():
+            server.run(sockets=[listening])
     if failures:
         raise failures[0]
     return 0
+
+
+@contextlib.contextmanager
+def _heard_once() -> Iterator[None]:
+    """uvicorn raises a signal again when it has finished; by then it was obeyed."""
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _bound(settings: Settings) -> socket.socket:

@@ -71,24 +71,22 @@ class WorkerDied(Exception):  # noqa: N818 - it says what happened
 
 
 class Worker:
-    """A worker process as the service sees it; its calls block, so they are made in threads."""
+    """A worker process as the service sees it: started at once, to be warmed before it is asked. Calls block."""
 
     def __init__(self, models: Models) -> None:
-        """Start it and wait until it is warm. Raises `CutisError` where the networks cannot be loaded."""
         context = multiprocessing.get_context("spawn")  # the service has threads: a fork would copy their locks
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_work, args=(theirs, models), name="cutis-worker", daemon=True)
         self._process.start()
         theirs.close()
-        self.end = weakref.finalize(self, _end, self._process, self._pipe)
+        self.end = weakref.finalize(self, _end, self._process)
         """Ends the process, whatever it does; called at the latest when the service ends."""
-        try:
-            said = self._hear(START_LIMIT_S)
-        except WorkerDied:
-            self.end()
-            raise
+        self.models: list[ModelInfo | None] = []
+
+    def warm(self) -> None:
+        """Wait until it has loaded its networks and tried them. Raises `CutisError` where it cannot, `WorkerDied`."""
+        said = self._hear(START_LIMIT_S)
         if not isinstance(said, Loaded):
-            self.end()
             raise CutisError(str(said))
         self.models = said.models
 
@@ -116,10 +114,9 @@ class Worker:
             raise WorkerDied from error
 
 
-def _end(process: SpawnProcess, pipe: Connection) -> None:
+def _end(process: SpawnProcess) -> None:
     process.kill()
     process.join()
-    pipe.close()
 
 
 def _work(pipe: Connection, models: Models) -> None:
