@@ -82,6 +82,7 @@ def create_app(settings: Settings, on_failure: Callable[[CutisError], None] = la
         yield
         await service.pool.close()
 
+    # FastAPI of late may send spans and messages elsewhere where the environment says so; ours never does.
     app = FastAPI(
         title="cutis",
         version=__version__,
@@ -89,6 +90,7 @@ def create_app(settings: Settings, on_failure: Callable[[CutisError], None] = la
         description=f"{NEVER} Images stay on this machine; nothing is stored unless the service was started so.",
         docs_url=None,  # both pages would load scripts from elsewhere
         redoc_url=None,
+        telemetry=dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False),
         lifespan=lifespan,
     )
     app.state.service = service
