@@ -23,7 +23,9 @@ from cutis.evaluation.tables import read_rows  # noqa: E402
 from cutis.evaluation.verb import of_run  # noqa: E402
 from cutis.experiments.ablation import AblationPlace, finished, run_ablation  # noqa: E402
 from cutis.experiments.ablation_plan import (  # noqa: E402
+    OWN_ROWS,
     PARTS,
+    RESCORED,
     ROWS,
     UNPRUNED,
     AblationConfig,
@@ -60,7 +62,7 @@ def test_every_configuration_is_valid_and_its_base_has_the_papers_weights():
     whole = load_config(CONFIGS / "experiment.yaml", {}, AblationConfig)
     assert whole.rows == ROWS and len(ROWS) == 12
     small = load_config(CONFIGS / "experiment-small.yaml", {}, AblationConfig)
-    assert small.rows == ("full", "-ag_op", "-effu", "-semantic", "-boundary", "vanilla", "-pruning")
+    assert small.rows == ("full", "-ag_op", "-effu", "-semantic", "-boundary", "vanilla", "-pruning", "eq2-decoder")
     assert len(small.seeds) == 3 and small.base.preprocessing.size >= 128
 
 
@@ -88,12 +90,20 @@ def test_a_row_changes_what_it_names_and_nothing_else():
     assert set(removed("vanilla")) == set(PARTS)
 
 
-def test_the_unpruned_row_shares_the_training_of_the_full_network_and_has_no_step():
-    config = load_config(CONFIGS / "experiment-small.yaml", {"seeds": "[1]"}, AblationConfig)
-    jobs = {job.name: job for job in jobs_of(config)}
-    shared = {name for name, job in jobs.items() if job.training.folder(Path("r")) != job.folder(Path("r"))}
-    assert shared == {"-pruning"} and jobs["-pruning"].training == jobs["full"]
-    assert pruning_of(config, "-pruning") is None and pruning_of(config, "full") == config.pruning
+def test_rows_that_differ_in_pruning_alone_share_a_training():
+    config = load_config(
+        CONFIGS / "experiment-small.yaml", {"stages": "[ablation]", "seeds": "[1]", "rows": str([*ROWS, *OWN_ROWS])},
+        AblationConfig,
+    )  # fmt: skip
+    shared = {job.name: job.training.name for job in jobs_of(config) if job.training != job}
+    assert shared["-semantic"] == shared[UNPRUNED] == shared[RESCORED] == "full"
+    assert all("-semantic" in name or name in OWN_ROWS for name in shared)
+    for job in jobs_of(config):
+        own, other = (job_config(config, one).model_dump(exclude={"name"}) for one in (job, job.training))
+        assert own == other
+    assert pruning_of(config, UNPRUNED) is None and pruning_of(config, "full") == config.pruning
+    ours = pruning_of(config, RESCORED)
+    assert ours and ours.steps == (*config.pruning.steps[:2], config.instead)
 
 
 def flat(values: dict, prefix: str = "") -> dict:
@@ -127,6 +137,7 @@ def test_printed_tables_are_whole():
     ("changes", "message"),
     [
         ({"rows": "[full, -nothing]"}, "give rows of table 4"),
+        ({"rows": "[full, eq2-decoder]"}, "the row eq2-decoder needs the field 'instead'"),
         ({"base.loss.padd": "0"}, "base is the full network: padd is off in it"),
         ({"pruning.steps": "[{kind: fisher, blocks: [a], keep: 0.5}]"}, "no semantic step"),
         ({"base.split": "{fractions: {train: 1}, seed: 1, held_out: {folds: 2, fold: 2}}"}, "fold 2 of 2"),

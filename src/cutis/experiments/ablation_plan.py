@@ -17,10 +17,12 @@ from pydantic import Field, field_validator, model_validator
 from cutis.experiments.paper import sparsesegnet_tables
 from cutis.recipes.config import LossSettings, Settings, SupervisedConfig
 from cutis.recipes.distillation_config import DistillationConfig, TeacherChoice
-from cutis.recipes.pruning_config import PruningConfig
+from cutis.recipes.pruning_config import DiceStep, PruningConfig, Step
 
 __all__ = [
+    "OWN_ROWS",
     "PARTS",
+    "RESCORED",
     "ROWS",
     "UNPRUNED",
     "WEIGHTS",
@@ -40,6 +42,9 @@ ROWS: tuple[str, ...] = tuple(str(row.what["row"]) for row in sparsesegnet_table
 """Of table 4, in its order."""
 UNPRUNED = "-pruning"
 """A row of ours: the full network, trained on instead of being pruned. Beside it stands what the cuts alone cost."""
+RESCORED = "eq2-decoder"
+"""A row of ours: the full network whose decoder is pruned by Eq. 2, `AblationConfig.instead`, and not by Eq. 5-6."""
+OWN_ROWS = (UNPRUNED, RESCORED)
 PARTS = ("ag_op", "effu", "semantic", "boundary", "padd", "r_effu")
 WEIGHTS = ("boundary", "ag_op", "padd", "effu")
 """Alpha, beta, gamma and delta of Eq. 11, as fields of the loss."""
@@ -75,20 +80,21 @@ class AblationConfig(Settings):
     experiment: Literal["sparsesegnet"]
     name: str
     stages: tuple[Stage, ...] = Field(min_length=1)
-    rows: tuple[str, ...] = Field(min_length=1, description="of table 4, and -pruning, which is ours")
+    rows: tuple[str, ...] = Field(min_length=1, description="of table 4, and ours: -pruning, eq2-decoder")
     seeds: tuple[int, ...] = Field(min_length=1)
     datasets: tuple[str, ...] = Field(description="of table 2: each trains the full network anew")
     base: DistillationConfig = Field(description="of the row full")
     teachers: TeachersSpec
     pruning: PruningConfig
+    instead: DiceStep | None = Field(default=None, description="in the semantic step's place in the row eq2-decoder")
     search: WeightSearch
 
     @field_validator("rows")
     @classmethod
     def _are_the_papers(cls, rows: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = [row for row in rows if row not in (*ROWS, UNPRUNED)]
+        unknown = [row for row in rows if row not in (*ROWS, *OWN_ROWS)]
         if unknown or len(set(rows)) < len(rows):
-            raise ValueError(f"give rows of table 4, each once, or ours: {', '.join((*ROWS, UNPRUNED))}")
+            raise ValueError(f"give rows of table 4, each once, or ours: {', '.join((*ROWS, *OWN_ROWS))}")
         return rows
 
     @model_validator(mode="after")
@@ -99,6 +105,8 @@ class AblationConfig(Settings):
             raise ValueError(f"base is the full network: {', '.join(off) or 'network.options.gates'} is off in it")
         if "semantic" not in [step.kind for step in self.pruning.steps]:
             raise ValueError("pruning.steps has no semantic step, which a row takes out")
+        if RESCORED in self.rows and self.instead is None:
+            raise ValueError(f"the row {RESCORED} needs the field 'instead'")
         return self
 
 
@@ -124,8 +132,11 @@ class AblationJob(NamedTuple):
 
     @property
     def training(self) -> AblationJob:
-        """The job whose training it shares: where nothing but pruning is taken out, that of the full network."""
-        return self._replace(name="full") if self.row == UNPRUNED else self
+        """The job whose training it shares: rows that differ in pruning alone are one before the first cut."""
+        if self.stage != "ablation":
+            return self
+        rest = [part for part in self.name.split() if part not in ("-semantic", *OWN_ROWS)]
+        return self._replace(name=" ".join(rest) or "full")
 
     @property
     def images(self) -> str:
@@ -150,7 +161,7 @@ def removed(row: str) -> tuple[str, ...]:
     """
     if row == "vanilla":
         return PARTS
-    return () if row == "full" else tuple(part.removeprefix("-") for part in row.split())
+    return () if row in ("full", RESCORED) else tuple(part.removeprefix("-") for part in row.split())
 
 
 def jobs_of(config: AblationConfig) -> list[AblationJob]:
@@ -202,7 +213,11 @@ def job_config(config: AblationConfig, job: AblationJob) -> DistillationConfig:
 
 def pruning_of(config: AblationConfig, row: str) -> PruningConfig | None:
     """The steps that a row has; the vanilla network has none."""
-    steps = tuple(s for s in config.pruning.steps if s.kind != "semantic" or "semantic" not in removed(row))
+    steps: tuple[Step, ...] = config.pruning.steps
+    if row == RESCORED and config.instead:
+        steps = tuple(config.instead if step.kind == "semantic" else step for step in steps)
+    if "semantic" in removed(row):
+        steps = tuple(step for step in steps if step.kind != "semantic")
     return None if row in ("vanilla", UNPRUNED) or not steps else config.pruning.model_copy(update={"steps": steps})
 
 
