@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import os
-import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from static_server import StaticServer, serving
+
+sys.path.insert(0, str(Path(__file__).parent))  # the helpers beside this file
+
+from page_server import StaticServer, find_browser, opened, serving  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 BUILT = ROOT / "src/cutis/serve/page"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 def missing(what: str, remedy: str) -> NoReturn:
@@ -48,22 +41,19 @@ def server(built: Path) -> Iterator[StaticServer]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    program = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    if program is None:
+    if find_browser() is None:
         missing("no Chromium was found", "install it (Debian: apt-get install chromium)")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'")
-    with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=program, args=ARGUMENTS)
+    pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'")
+    with opened() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture
 def context(browser: Any) -> Iterator[Any]:
-    opened = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
-    opened.set_default_timeout(60_000)
-    yield opened
-    opened.close()
+    fresh = browser.new_context(viewport={"width": 1280, "height": 900})
+    fresh.set_default_timeout(60_000)
+    yield fresh
+    fresh.close()
 
 
 @pytest.fixture(scope="module")

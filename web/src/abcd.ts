@@ -126,18 +126,21 @@ function folded({ data, width, height }: Plane, cx: number, cy: number, angle: n
   const scale = half / Math.hypot(Math.max(cx, width - cx), Math.max(cy, height - cy));
   const side = 2 * half + 1;
   const [cos, sin] = [Math.cos((angle * Math.PI) / 180) / scale, Math.sin((angle * Math.PI) / 180) / scale];
-  const at = (x: number, y: number) => (x < 0 || y < 0 || x >= width || y >= height ? 0 : data[y * width + x]);
   const level = new Uint8Array(side * side);
   let count = 0;
   for (let v = 0; v < side; v++) {
     for (let u = 0; u < side; u++) {
       const x = cx + cos * (u - half) - sin * (v - half);
       const y = cy + sin * (u - half) + cos * (v - half);
-      const [x0, y0] = [Math.floor(x), Math.floor(y)];
-      const [fx, fy] = [x - x0, y - y0];
-      const upper = at(x0, y0) * (1 - fx) + at(x0 + 1, y0) * fx;
-      const lower = at(x0, y0 + 1) * (1 - fx) + at(x0 + 1, y0 + 1) * fx;
-      if (rint((upper * (1 - fy) + lower * fy) * 255) >= 128) {
+      const x0 = Math.floor(x);
+      const y0 = Math.floor(y);
+      if (x0 < 0 || y0 < 0 || x0 + 1 >= width || y0 + 1 >= height) continue; // the outermost pixels are empty
+      const fx = x - x0;
+      const fy = y - y0;
+      const from = y0 * width + x0;
+      const upper = data[from] * (1 - fx) + data[from + 1] * fx;
+      const lower = data[from + width] * (1 - fx) + data[from + width + 1] * fx;
+      if ((upper * (1 - fy) + lower * fy) * 255 >= 127.5) {
         level[v * side + u] = 1;
         count++;
       }

@@ -106,12 +106,12 @@ export function smoothed(points: Point[], sigma: number): Point[] {
   const reach = Math.floor(3 * sigma);
   if (points.length <= 2 * reach) return points;
   const weights = gaussian(reach, sigma);
+  const closed = [...points.slice(-reach), ...points, ...points.slice(0, reach)];
   return points.map((_, k) => {
     let [x, y] = [0, 0];
-    for (let step = -reach; step <= reach; step++) {
-      const at = points[(k + step + points.length) % points.length];
-      x += weights[step + reach] * at[0];
-      y += weights[step + reach] * at[1];
+    for (let step = 0; step < weights.length; step++) {
+      x += weights[step] * closed[k + step][0];
+      y += weights[step] * closed[k + step][1];
     }
     return [x, y];
   });

@@ -45,9 +45,11 @@ export class Engine {
     const { manifest } = this.networks;
     const { numbers, models } = manifest;
     const watch = stopwatch();
-    const { square, frame } = await this.letterboxed("segmenter", picture);
+    const image = bytes(picture.rgba, picture.height, picture.width, 4);
+    const squares = await this.networks.run("letterbox", { image });
+    const square = squares.segmenter;
+    const [left, top, width, height] = numbersOf(squares.frame);
     watch.lap("prepare");
-    const [left, top, width, height] = frame;
     const size = square.dims[1];
     const found = (await this.networks.run("segmenter", { image: square })).probability.data as Float32Array;
     watch.lap("network");
@@ -83,7 +85,7 @@ export class Engine {
         analysis.lesion = this.measured(mask, smaller, confidence);
         outline = displayed(smaller, mask);
         watch.lap("measures");
-        maps = await this.asked(picture, analysis, watch.lap);
+        maps = await this.asked(squares, picture, analysis, watch.lap);
       }
     }
     const measures = measureQuality(look, numbers);
@@ -126,27 +128,21 @@ export class Engine {
     return this.seen?.mask ?? null;
   }
 
-  private async letterboxed(role: string, { rgba, width, height }: Picture) {
-    const { square, frame } = await this.networks.run(`${role}-letterbox`, { image: bytes(rgba, height, width, 4) });
-    return { square, frame: Array.from(frame.data as BigInt64Array, Number) };
-  }
-
   private async atSize(probability: Plane, width: number, height: number): Promise<Plane> {
     const given = bytes(probability.data, 1, 1, probability.height, probability.width);
     const { mask } = await this.networks.run("mask", { probability: given, size: whole(height, width) });
     return { data: mask.data as Uint8Array, width, height };
   }
 
-  private async asked(picture: Picture, analysis: Analysis, lap: (name: string) => void): Promise<[Plane, Plane]> {
+  private async asked(squares: Said, picture: Picture, analysis: Analysis, lap: (name: string) => void): Promise<[Plane, Plane]> {
     const { run, manifest } = this.networks;
     const size = whole(picture.height, picture.width);
-    const first = await run("symmetry", { image: (await this.letterboxed("symmetry", picture)).square });
+    const first = await run("symmetry", { image: squares.symmetry });
     const symmetry = await run("symmetry-decision", { logits: first.logits });
     const symmetryMap = plane((await run("symmetry-map", { activation: first.activation, picture: size })).laid);
     analysis.symmetry = saidSymmetry(symmetry, manifest.symmetry);
     lap("symmetry");
-    const image = (await this.letterboxed("lesion", picture)).square;
-    const second = await run("lesion", { image, symmetry_activation: await clipped(first.activation) });
+    const second = await run("lesion", { image: squares.lesion, symmetry_activation: clipped(first.activation) });
     const decided = await run("lesion-decision", { logits: second.logits, unlikeness: second.unlikeness });
     const classMap = plane((await run("lesion-map", { activation: second.activation, picture: size })).laid);
     analysis.diagnosis = saidClass(decided, manifest);
@@ -239,7 +235,7 @@ function coloursInside({ rgb }: Look, lesion: Plane, most: number): Triple[] {
   return inside.filter((_, k) => k % step === 0).map((k) => [rgb[3 * k], rgb[3 * k + 1], rgb[3 * k + 2]]);
 }
 
-async function clipped(activation: Awaited<ReturnType<Networks["run"]>>[string]) {
+function clipped(activation: Said[string]) {
   const data = activation.data as Float32Array;
   for (let k = 0; k < data.length; k++) data[k] = Math.min(1, Math.max(0, data[k]));
   return activation;

@@ -19,23 +19,25 @@ export function blank(width: number, height: number): Plane {
   return { data: new Uint8Array(width * height), width, height };
 }
 
-export function count(mask: Plane): number {
+export function count({ data }: Plane): number {
   let sum = 0;
-  for (const value of mask.data) if (value) sum++;
+  for (let k = 0; k < data.length; k++) if (data[k]) sum++;
   return sum;
 }
 
 /** The box around what is not 0; of nothing, of no extent. */
 export function boundingBox({ data, width, height }: Plane): Box {
   let [left, right, top, bottom] = [width, -1, height, -1];
-  for (let y = 0; y < height; y++) {
-    const row = data.subarray(y * width, (y + 1) * width);
-    const first = row.findIndex((value) => value !== 0);
-    if (first < 0) continue;
-    if (top > y) top = y;
+  for (let y = 0, row = 0; y < height; y++, row += width) {
+    let first = 0;
+    while (first < width && !data[row + first]) first++;
+    if (first === width) continue;
+    let last = width - 1;
+    while (!data[row + last]) last--;
+    left = Math.min(left, first);
+    right = Math.max(right, last);
+    top = Math.min(top, y);
     bottom = y;
-    if (first < left) left = first;
-    for (let x = width - 1; x > right; x--) if (row[x]) right = x;
   }
   return right < 0 ? { left: 0, top: 0, width: 0, height: 0 } : { left, top, width: right - left + 1, height: bottom - top + 1 };
 }
@@ -106,14 +108,18 @@ export function cleanMask(mask: Plane): Plane {
 
 /** Largest (or smallest) value under a structuring element; what lies beyond the border does not count. */
 function extreme({ data, width, height }: Plane, kernel: Offsets, largest: boolean): Plane {
+  const reach = kernel.reduce((most, [dx, dy]) => Math.max(most, Math.abs(dx), Math.abs(dy)), 0);
+  const stride = width + 2 * reach;
+  const padded = new Uint8Array(stride * (height + 2 * reach)).fill(largest ? 0 : 255);
+  for (let y = 0; y < height; y++) padded.set(data.subarray(y * width, (y + 1) * width), (y + reach) * stride + reach);
+  const steps = Int32Array.from(kernel, ([dx, dy]) => dy * stride + dx);
   const out = blank(width, height);
   for (let y = 0; y < height; y++) {
+    const row = (y + reach) * stride + reach;
     for (let x = 0; x < width; x++) {
-      let best = largest ? 0 : 255;
-      for (const [dx, dy] of kernel) {
-        const [nx, ny] = [x + dx, y + dy];
-        if (nx < 0 || ny < 0 || nx >= width || ny >= height) continue;
-        const value = data[ny * width + nx];
+      let best = padded[row + x + steps[0]];
+      for (let k = 1; k < steps.length; k++) {
+        const value = padded[row + x + steps[k]];
         if (largest ? value > best : value < best) best = value;
       }
       out.data[y * width + x] = best;
@@ -133,36 +139,38 @@ export function resized(plane: Plane, width: number, height: number, area: boole
   const down = taps(plane.height, height, area);
   const rows = new Float32Array(width * plane.height);
   for (let y = 0; y < plane.height; y++) {
+    const row = y * plane.width;
     for (let x = 0; x < width; x++) {
+      const { first, weights } = across[x];
       let sum = 0;
-      for (const [from, weight] of across[x]) sum += weight * plane.data[y * plane.width + from];
+      for (let k = 0; k < weights.length; k++) sum += weights[k] * plane.data[row + first + k];
       rows[y * width + x] = sum;
     }
   }
   const data = new Float32Array(width * height);
   for (let y = 0; y < height; y++) {
-    for (const [from, weight] of down[y]) {
-      for (let x = 0; x < width; x++) data[y * width + x] += weight * rows[from * width + x];
+    const { first, weights } = down[y];
+    for (let k = 0; k < weights.length; k++) {
+      const from = (first + k) * width;
+      for (let x = 0; x < width; x++) data[y * width + x] += weights[k] * rows[from + x];
     }
   }
   return { data, width, height };
 }
 
-function taps(from: number, to: number, area: boolean): [number, number][][] {
+/** What each of `to` pixels is made of: neighbouring pixels from `first` on, and their weights. */
+function taps(from: number, to: number, area: boolean): { first: number; weights: Float64Array }[] {
   const step = from / to;
   return Array.from({ length: to }, (_, k) => {
-    const found: [number, number][] = [];
-    if (area) {
-      for (let j = Math.floor(k * step); j < Math.min(from, Math.ceil((k + 1) * step)); j++) {
-        found.push([j, (Math.min(j + 1, (k + 1) * step) - Math.max(j, k * step)) / step]);
-      }
-      return found;
+    if (!area) {
+      const place = Math.min(Math.max((k + 0.5) * step - 0.5, 0), from - 1);
+      const first = Math.floor(place);
+      return { first, weights: Float64Array.from(place > first ? [1 - (place - first), place - first] : [1]) };
     }
-    const place = Math.min(Math.max((k + 0.5) * step - 0.5, 0), from - 1);
-    const low = Math.floor(place);
-    found.push([low, 1 - (place - low)]);
-    if (place > low) found.push([low + 1, place - low]);
-    return found;
+    const first = Math.floor(k * step);
+    const size = Math.min(from, Math.ceil((k + 1) * step)) - first;
+    const covered = (j: number) => (Math.min(j + 1, (k + 1) * step) - Math.max(j, k * step)) / step;
+    return { first, weights: Float64Array.from({ length: size }, (_, j) => covered(first + j)) };
   });
 }
 
@@ -179,17 +187,19 @@ export function blurred({ data, width, height }: Plane<Float32Array>, sigma: num
   const weights = gaussian(reach, sigma);
   const rows = new Float32Array(data.length);
   const out = new Float32Array(data.length);
+  const line = new Float32Array(width + 2 * reach);
   for (let y = 0; y < height; y++) {
+    for (let x = -reach; x < width + reach; x++) line[x + reach] = data[y * width + mirrored(x, width)];
     for (let x = 0; x < width; x++) {
       let sum = 0;
-      for (let k = -reach; k <= reach; k++) sum += weights[k + reach] * data[y * width + mirrored(x + k, width)];
+      for (let k = 0; k < weights.length; k++) sum += weights[k] * line[x + k];
       rows[y * width + x] = sum;
     }
   }
   for (let y = 0; y < height; y++) {
-    for (let k = -reach; k <= reach; k++) {
-      const from = mirrored(y + k, height) * width;
-      for (let x = 0; x < width; x++) out[y * width + x] += weights[k + reach] * rows[from + x];
+    for (let k = 0; k < weights.length; k++) {
+      const from = mirrored(y + k - reach, height) * width;
+      for (let x = 0; x < width; x++) out[y * width + x] += weights[k] * rows[from + x];
     }
   }
   return { data: out, width, height };

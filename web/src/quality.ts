@@ -68,20 +68,21 @@ function greyOf({ rgb, width, height }: Look): Plane {
 
 function mean(plane: Plane, value: (v: number) => number, where: (k: number) => boolean): number {
   let [sum, count] = [0, 0];
-  plane.data.forEach((v, k) => {
-    if (!where(k)) return;
-    sum += value(v);
+  for (let k = 0; k < plane.data.length; k++) {
+    if (!where(k)) continue;
+    sum += value(plane.data[k]);
     count++;
-  });
+  }
   return count ? sum / count : 0;
 }
 
 function laplacianVariance({ data, width, height }: Plane): number {
   let [sum, squares] = [0, 0];
   for (let y = 0; y < height; y++) {
-    const [above, below] = [mirrored(y - 1, height) * width, mirrored(y + 1, height) * width];
+    const row = y * width;
+    const above = mirrored(y - 1, height) * width;
+    const below = mirrored(y + 1, height) * width;
     for (let x = 0; x < width; x++) {
-      const row = y * width;
       const sides = data[row + mirrored(x - 1, width)] + data[row + mirrored(x + 1, width)];
       const value = sides + data[above + x] + data[below + x] - 4 * data[row + x];
       sum += value;

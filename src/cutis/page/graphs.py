@@ -4,9 +4,9 @@ Letterbox (`imaging/frame.py`), the mask at the picture's size (`analysis/pipeli
 (`imaging/cells.py`, `analysis/cascade.py`) and the decisions (`analysis/decision.py`). tests/page/test_graphs.py holds
 each against its Python.
 
-OpenCV shrinks by areas and enlarges between neighbours; both are sums over a few rows, then a few columns, with weights
-that the graph makes from the two sizes. It calculates them in double precision, so that a pixel that is rounded in
-Python is rounded the same way here.
+OpenCV shrinks by areas and enlarges between neighbours; both are sums over a few columns, then a few rows, with weights
+that the graph makes from the two sizes. What OpenCV rounds on the way is rounded here too: an INT8 network may answer a
+single pixel that is one grey value off with another probability in the third digit.
 """
 
 from __future__ import annotations
@@ -25,30 +25,26 @@ _LEAST_COVER = 1e-3  # OpenCV leaves out what covers less of a pixel
 _FIXED = 2048  # OpenCV's weights between neighbours are whole numbers of this
 
 
-def letterbox(size: int) -> onnx.ModelProto:
-    """`image` (H, W, 4) uint8 RGBA, opaque -> `square` (1, size, size, 3) uint8; `frame`: left, top, width and height
-    of the picture in it, int64 (4,)."""
+def letterbox(sizes: dict[str, int]) -> onnx.ModelProto:
+    """`image` (H, W, 4) uint8 RGBA, opaque -> for each network in `sizes` its square (1, size, size, 3) uint8, named
+    after it; `frame`: left, top, width and height of the picture in the first square, int64 (4,)."""
     g = Steps()
     image = g.given("image", "uint8", ["height", "width", 4])
     height, width = _extent(g, image)
-    left, top, inner_width, inner_height = _fit(g, width, height, size)
-    shrinks = g.cast(g.less(inner_width, width), "double")
-    rows = _resampled(g, image, height, inner_height, shrinks)
-    turned = g.transpose(rows, perm=[1, 0, 2])
-    inner = g.transpose(_resampled(g, turned, width, inner_width, shrinks), perm=[1, 0, 2])
-    halves = g.equal(g.div(width, inner_width), g.constant(2.0))  # OpenCV rounds halves up here, else to even
-    exact = g.equal(g.div(height, inner_height), g.constant(2.0))
-    up = g.floor(g.add(inner, g.constant(0.5, np.float32)))
-    pixels = g.cast(g.where(g.node("And", halves, exact)[0], up, g.round(inner)), "uint8")
-    rgb = g.slice(pixels, *(g.constant([k], np.int64) for k in (0, 3, 2)))
-    right = g.sub(g.sub(g.constant(size), inner_width), left)
-    bottom = g.sub(g.sub(g.constant(size), inner_height), top)
-    zero = g.constant(0.0)
-    pads = _integers(g, top, left, zero, bottom, right, zero)
-    square = g.unsqueeze(g.pad(rgb, pads, g.constant(0, np.uint8)), g.constant([0], np.int64))
-    square = g.reshape(square, g.constant([1, size, size, 3], np.int64))
-    frame = _integers(g, left, top, inner_width, inner_height)
-    return g.model("letterbox", {square: ("square", "uint8", [1, size, size, 3]), frame: ("frame", "int64", [4])})
+    turned = g.transpose(image, perm=[1, 0, 2])  # by far the slowest step: once for all
+    squares, frames = {}, []
+    for name, size in sizes.items():
+        left, top, inner_width, inner_height = _fit(g, width, height, size)
+        pixels = g.cast(_resized(g, turned, (height, width), (inner_height, inner_width)), "uint8")
+        rgb = g.slice(pixels, *(g.constant([k], np.int64) for k in (0, 3, 2)))
+        right = g.sub(g.sub(g.constant(float(size)), inner_width), left)
+        bottom = g.sub(g.sub(g.constant(float(size)), inner_height), top)
+        zero = g.constant(0.0)
+        pads = _integers(g, top, left, zero, bottom, right, zero)
+        square = g.reshape(g.pad(rgb, pads, g.constant(0, np.uint8)), g.constant([1, size, size, 3], np.int64))
+        squares[square] = (name, "uint8", [1, size, size, 3])
+        frames.append(_integers(g, left, top, inner_width, inner_height))
+    return g.model("letterbox", {**squares, frames[0]: ("frame", "int64", [4])})
 
 
 def full_mask(level: int) -> onnx.ModelProto:
@@ -57,9 +53,7 @@ def full_mask(level: int) -> onnx.ModelProto:
     g = Steps()
     probability = g.cast(g.given("probability", "uint8", [1, 1, "h", "w"]), "float")
     sizes = g.concat(g.constant([1, 1], np.int64), g.given("size", "int64", [2]), axis=0)
-    larger = g.node(
-        "Resize", probability, "", "", sizes, mode="linear", coordinate_transformation_mode="half_pixel"
-    )[0]
+    larger = g.node("Resize", probability, "", "", sizes, mode="linear", coordinate_transformation_mode="half_pixel")[0]
     above = g.cast(g.greater(larger, g.constant(level + 0.5, np.float32)), "uint8")  # OpenCV rounds before it cuts
     mask = g.squeeze(above, g.constant([0, 1], np.int64))
     return g.model("full_mask", {mask: ("mask", "uint8", ["height", "width"])})
@@ -157,35 +151,61 @@ def _turned(g: Steps, matrix: str) -> str:
     return g.transpose(matrix, perm=[1, 0])
 
 
-def _resampled(g: Steps, image: str, count: str, wanted: str, shrinks: str) -> str:
-    """(count, m, c) uint8 or float -> (wanted, m, c) float: by areas where `shrinks` is 1, else between neighbours."""
-    one = g.constant(1.0)
+def _resized(g: Steps, turned: str, size: tuple[str, str], wanted: tuple[str, str]) -> str:
+    """(W, H, 4) uint8 -> (h, w, 4) float, whole numbers: OpenCV's INTER_AREA where it gets narrower, else INTER_LINEAR.
+
+    Areas of whole pixels are summed before they are divided; of 2 x 2 pixels, halves are rounded up, else to even."""
+    (height, width), (inner_height, inner_width) = size, wanted
+    down, across = g.div(height, inner_height), g.div(width, inner_width)
+    shrinks = g.less(inner_width, width)
+    whole = g.node("And", g.equal(g.floor(down), down), g.equal(g.floor(across), across))[0]
+    cells = g.where(whole, g.mul(down, across), g.constant(1.0))
+    kernel = _kernel(g, width, inner_width, shrinks, whole)
+    columns = g.matmul(g.unsqueeze(kernel[1], g.constant([1], np.int64)), _gathered(g, turned, kernel[0]))
+    columns = g.where(shrinks, columns, g.floor(g.div(columns, g.constant(16, np.float32))))
+    columns = g.transpose(_lines(g, columns, inner_width), perm=[1, 0, 2])
+    kernel = _kernel(g, height, inner_height, shrinks, whole)
+    rows = g.mul(_gathered(g, columns, kernel[0]), g.unsqueeze(kernel[1], g.constant([2], np.int64)))
+    rows = g.where(shrinks, rows, g.floor(g.div(rows, g.constant(65536, np.float32))))
+    summed = _lines(g, g.reduce_sum(rows, g.constant([1], np.int64), keepdims=0), inner_height)
+    means = g.mul(summed, g.cast(g.div(g.constant(1.0), cells), "float"))
+    half = g.constant(0.5, np.float32)
+    means = g.where(g.equal(cells, g.constant(4.0)), g.floor(g.add(means, half)), g.round(means))
+    quarters = g.div(g.add(summed, g.constant(2, np.float32)), g.constant(4, np.float32))
+    return g.where(shrinks, means, g.floor(quarters))
+
+
+def _kernel(g: Steps, count: str, wanted: str, shrinks: str, whole: str) -> tuple[str, str]:
+    """(wanted, reach) int64 and float: which of `count` lines each wanted one is made of, and how much they count.
+
+    By areas the weights add up to 1 (of `whole` pixels each is 1), between neighbours to `_FIXED`."""
+    one, nothing = g.constant(1.0), g.constant(0.0)
     step = g.div(count, wanted)
-    place = g.range(g.constant(0.0), wanted, one)
+    place = g.range(nothing, wanted, one)
     low = g.mul(place, step)
     last = g.sub(count, one)
     centre = g.sub(g.mul(g.add(place, g.constant(0.5)), step), g.constant(0.5))
-    centre = g.min(g.max(centre, g.constant(0.0)), last)
-
-    def chosen(by_area: str, between: str) -> str:
-        return g.add(g.mul(shrinks, by_area), g.mul(g.sub(one, shrinks), between))
-
-    start = _column(g, g.floor(chosen(low, centre)))
-    reach = g.range(g.constant(0.0), g.add(g.ceil(g.max(step, one)), one), one)
-    pixel = g.add(start, reach)
+    centre = g.min(g.max(centre, nothing), last)
+    start = _column(g, g.floor(g.where(shrinks, low, centre)))
+    line = g.add(start, g.range(nothing, g.add(g.ceil(g.max(step, one)), one), one))
     low, high, centre = _column(g, low), _column(g, g.add(low, step)), _column(g, centre)
-    cover = g.max(g.constant(0.0), g.sub(g.min(g.add(pixel, one), high), g.max(pixel, low)))
+    cover = g.max(nothing, g.sub(g.min(g.add(line, one), high), g.max(line, low)))
     cover = g.mul(cover, g.cast(g.greater(cover, g.constant(_LEAST_COVER)), "double"))
-    near = g.max(g.constant(0.0), g.sub(one, g.abs(g.sub(centre, pixel))))
-    near = g.div(g.round(g.mul(near, g.constant(float(_FIXED)))), g.constant(float(_FIXED)))
-    weights = g.cast(chosen(g.div(cover, step), near), "float")
-    inside = g.cast(g.min(pixel, last), "int64")
-    lines = g.reshape(image, g.constant([0, -1], np.int64))  # (count, m c)
-    gathered = g.cast(g.gather(lines, inside, axis=0), "float")  # (wanted, reach, m c)
-    summed = g.matmul(g.unsqueeze(weights, g.constant([1], np.int64)), gathered)
-    channels = g.constant([4], np.int64)
-    shape = g.concat(_integers(g, wanted), g.constant([-1], np.int64), channels, axis=0)
-    return g.reshape(summed, shape)
+    by_area = g.div(cover, g.where(whole, one, step))
+    near = g.max(nothing, g.sub(one, g.abs(g.sub(centre, line))))
+    between = g.round(g.mul(near, g.constant(float(_FIXED))))
+    return g.cast(g.min(line, last), "int64"), g.cast(g.where(shrinks, by_area, between), "float")
+
+
+def _gathered(g: Steps, image: str, lines: str) -> str:
+    """(count, m, 4) and (wanted, reach) int64 -> (wanted, reach, 4 m) float."""
+    flat = g.reshape(image, g.constant([0, -1], np.int64))
+    return g.cast(g.gather(flat, lines, axis=0), "float")
+
+
+def _lines(g: Steps, flat: str, wanted: str) -> str:
+    """Values of `wanted` lines in their order -> (wanted, m, 4)."""
+    return g.reshape(flat, g.concat(_integers(g, wanted), g.constant([-1, 4], np.int64), axis=0))
 
 
 def _spread(g: Steps, count: str, size: int, cells: Cells) -> str:
@@ -220,5 +240,3 @@ def _calibrated(g: Steps, count: int, temperature: float) -> str:
 
 def _rounded(g: Steps, values: str) -> str:
     return g.div(g.round(g.mul(values, g.constant(1e4))), g.constant(1e4))
-
-

@@ -94,10 +94,10 @@ def _bundled(info: ModelInfo) -> bytes:
 def _graphs(segmenter: Segmenter, cascade: Cascade) -> dict[str, bytes]:
     symmetry, lesion = cascade.symmetry, cascade.lesion
     assert symmetry is not None and lesion is not None
+    networks = {"segmenter": segmenter, "symmetry": symmetry, "lesion": lesion}
+    sizes = {name: network.preprocessing.size for name, network in networks.items()}
     made = {
-        "segmenter-letterbox": graphs.letterbox(segmenter.preprocessing.size),
-        "symmetry-letterbox": graphs.letterbox(symmetry.preprocessing.size),
-        "lesion-letterbox": graphs.letterbox(lesion.preprocessing.size),
+        "letterbox": graphs.letterbox(sizes),
         "mask": graphs.full_mask(pipeline._level(segmenter)),
         "symmetry-decision": graphs.symmetry_decision(symmetry.rule),
         "lesion-decision": graphs.class_decision(lesion.rule),

@@ -1,8 +1,10 @@
-"""A server of files with the headers that a host of the page should send; it remembers what it was asked."""
+"""A server of files with the headers that a host of the page should send, which remembers what it was asked; and a
+browser that asks for nothing of its own accord. For the tests, the benchmark and the screenshots of the page."""
 
 from __future__ import annotations
 
 import functools
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,10 +25,42 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Permissions-Policy": "camera=(self)",
 }
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def find_browser() -> str | None:
+    """The Chromium of this machine."""
+    return next((found for name in BROWSERS if (found := shutil.which(name))), None)
+
+
+@contextmanager
+def opened() -> Iterator[Any]:
+    """That Chromium, running without a window until the block ends."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=find_browser(), args=ARGUMENTS)
+        try:
+            yield running
+        finally:
+            running.close()
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    extensions_map = {**SimpleHTTPRequestHandler.extensions_map, ".mjs": "text/javascript", ".webmanifest": "application/manifest+json"}
+    extensions_map = {
+        **SimpleHTTPRequestHandler.extensions_map,
+        ".mjs": "text/javascript",
+        ".webmanifest": "application/manifest+json",
+    }
 
     def end_headers(self) -> None:
         for name, value in self.server.extra.items():
@@ -37,12 +71,16 @@ class _Handler(SimpleHTTPRequestHandler):
         self.server.asked.append((self.command, self.path, code))
         super().send_response(code, message)
 
+    def copyfile(self, source: Any, outputfile: Any) -> None:
+        self.server.sent += Path(source.name).stat().st_size
+        super().copyfile(source, outputfile)
+
     def log_message(self, format: str, *args: Any) -> None:
         pass
 
 
 class StaticServer(ThreadingHTTPServer):
-    """`asked`: (method, path, status) of every request so far."""
+    """`asked`: (method, path, status) of every request so far; `sent`: bytes of all bodies."""
 
     daemon_threads = True
 
@@ -50,6 +88,7 @@ class StaticServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), functools.partial(_Handler, directory=str(folder)))
         self.asked: list[tuple[str, str, int]] = []
         self.extra = headers
+        self.sent = 0
 
     @property
     def url(self) -> str:
