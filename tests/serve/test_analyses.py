@@ -163,7 +163,9 @@ def test_random_damage_is_a_record_or_a_problem(
     [
         ({"method": "PUT", "url": "/v1/analyses"}, 405, "method"),
         ({"method": "GET", "url": "/v1/analyses"}, 405, "method"),
-        ({"method": "POST", "url": "/nowhere"}, 404, "nothing"),
+        ({"method": "POST", "url": "/v1/nowhere"}, 404, "nothing"),
+        ({"method": "GET", "url": "/v1/nowhere"}, 404, "nothing"),
+        ({"method": "GET", "url": "/nowhere"}, 404, "nothing"),
         ({"content": b"x"}, 415, "no content type"),
         ({"content": b"{}", "headers": {"Content-Type": "application/json"}}, 415, "application/json"),
         ({"content": b"", "headers": JPEG}, 422, "is empty"),

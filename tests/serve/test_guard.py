@@ -210,7 +210,8 @@ def test_the_page_is_served_packed_and_typed(
 def test_nothing_beside_the_page_is_served(built: TestClient) -> None:
     for path in ("/../secret.txt", "/%2e%2e/secret.txt", "/assets/../../secret.txt", "/nix", "/assets"):
         assert kind(built.get(path))[0] == 404
-    assert kind(built.post("/sw.js"))[0] == 405
+    assert kind(built.post("/sw.js"))[0] == 405 and kind(built.get("/v1/analyses"))[0] == 405
+    assert kind(built.get("/v1/nowhere"))[0] == 404 and kind(built.get("/v1/models")) == (503, "not-ready")
     assert built.get("/healthz").json() == {"status": "alive"}
 
 

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cutis.serve.problems import ProblemError, answered
 from cutis.serve.settings import Settings, is_loopback
 
-__all__ = ["Guard"]
+__all__ = ["Guard", "is_data"]
 
 SAFE_METHODS = ("GET", "HEAD")
 PAGE_POLICY = (
@@ -47,7 +47,7 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        data = _is_data(scope["path"])
+        data = is_data(scope["path"])
 
         async def dressed(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -91,8 +91,12 @@ class Guard:
         return same and scheme.lower() == "bearer"
 
 
-def _is_data(path: str) -> bool:
-    """The API and its description; everything else is the page's files and the health."""
+def is_data(path: str) -> bool:
+    """Whether a path is the API's or its description's; everything else is the page's files and the health.
+
+    >>> [is_data(path) for path in ("/v1/models", "/openapi.json", "/", "/healthz", "/v1.js")]
+    [True, True, False, False, False]
+    """
     return path.startswith("/v1/") or path == "/openapi.json"
 
 

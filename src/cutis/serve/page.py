@@ -12,7 +12,9 @@ from fastapi import FastAPI
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
+
+from cutis.serve.guard import is_data
 
 __all__ = ["FOLDER", "add_page"]
 
@@ -33,9 +35,15 @@ FOREVER = "public, max-age=31536000, immutable"  # a file in assets/ is named by
 
 
 def add_page(app: FastAPI, folder: Path = FOLDER) -> None:
-    """Serve `folder` at / of `app`, after everything else that it answers."""
+    """Serve `folder` at / of `app`, where nothing else answers, so that the API is the same with and without a page."""
     if (folder / "index.html").is_file():
-        app.mount("/", _Page(directory=folder, html=True), name="page")
+        files, nothing = _Page(directory=folder, html=True), app.router.default
+
+        async def file_or_nothing(scope: Scope, receive: Receive, send: Send) -> None:
+            ours = scope["type"] == "http" and not is_data(scope["path"])
+            await (files if ours else nothing)(scope, receive, send)
+
+        app.router.default = file_or_nothing
         return
 
     @app.get("/", include_in_schema=False)
