@@ -116,6 +116,23 @@ def test_without_gates_teachers_and_padd_it_is_the_supervised_loss():
     torch.testing.assert_close(loss, terms["dice"] + 0.2 * terms["boundary"])
 
 
+def test_the_projection_grows_from_nothing_and_leaves_the_encoder_to_dice_at_first():
+    """AG-OP's first gradient is the projection's alone; after one update it reaches the encoder too."""
+    ours, batch = recipe_of(smoke(**off("padd"))), a_batch()
+    encoder = list(ours.networks["network"].encoder.parameters())
+
+    def gradients() -> list[torch.Tensor]:
+        _, terms = only(ours, batch)
+        wanted = [ours.networks["projection"].weight, *encoder]
+        return list(torch.autograd.grad(terms["ag_op"], wanted, allow_unused=True, materialize_grads=True))
+
+    first = gradients()
+    assert first[0].any() and not any(gradient.any() for gradient in first[1:])
+    with torch.no_grad():
+        ours.networks["projection"].weight -= 0.01 * first[0]
+    assert any(gradient.any() for gradient in gradients()[1:])
+
+
 @pytest.mark.parametrize("baseline", ["0.9", "rival"])
 def test_the_gates_learn_from_reinforce_and_sparsity_alone(baseline):
     ours = recipe_of(smoke(gates__baseline=baseline))

@@ -45,9 +45,7 @@ class Distillation:
         if config.loss.ag_op:
             if channels is None:
                 raise ValueError("AG-OP needs to know how many channels the teachers' embeddings have")
-            with torch.random.fork_rng(devices=[]):
-                torch.default_generator.manual_seed(config.seed + 2)
-                self.networks["projection"] = nn.Conv2d(embedding_of(network)[0], channels, 1)
+            self.networks["projection"] = _from_nothing(nn.Conv2d(embedding_of(network)[0], channels, 1))
         if self.gates and config.gates.baseline != "rival":
             self.networks["baseline"] = MovingBaseline(config.gates.baseline)
 
@@ -136,6 +134,14 @@ class Distillation:
         with torch.random.fork_rng(devices):
             torch.manual_seed(int(seeds.generate_state(1)[0]))
             yield np.random.default_rng(seeds)
+
+
+def _from_nothing(projection: nn.Conv2d) -> nn.Conv2d:
+    """All weights 0: what is projected grows towards the teachers' from nothing. Random ones began eight times as long
+    as where they end, and for the first epochs AG-OP's gradient in the encoder was 500 times that of Dice (LOG.md)."""
+    for parameter in projection.parameters():
+        nn.init.zeros_(parameter)
+    return projection
 
 
 class _Steps(nn.Module):
