@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # the helpers beside this file
 
-from page_server import StaticServer, find_browser, opened, serving  # noqa: E402
+from page_server import StaticServer, find_browser, opened, serving
 
 ROOT = Path(__file__).parents[2]
 BUILT = ROOT / "src/cutis/serve/page"
@@ -56,9 +56,9 @@ def context(browser: Any) -> Iterator[Any]:
     fresh.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def loaded(browser: Any, server: StaticServer) -> Iterator[Any]:
-    """A page that has loaded its networks, for all tests of a file; service workers kept out."""
+    """A page that has loaded its networks, for all tests; service workers kept out."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, service_workers="block")
     context.set_default_timeout(60_000)
     page = context.new_page()

@@ -97,9 +97,9 @@ def test_transparency_lies_over_white(loaded):
 
 def test_a_large_photo_is_shrunk_as_it_is_read(loaded):
     """The decoders shrink differently, so this one agrees less closely: by cosine terms in Python, by means here."""
-    drawn = draw_lesion(np.random.default_rng(5), width=2304, height=1728, symmetry=1)
+    drawn = draw_lesion(np.random.default_rng(5), width=576, height=432, symmetry=1)
     buffer = io.BytesIO()
-    Image.fromarray(drawn.image).save(buffer, "JPEG", quality=92)
+    Image.fromarray(drawn.image).resize((2304, 1728), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=92)
     ours, theirs, ours_mask = both(loaded, "large", buffer.getvalue())
     assert (theirs.width, theirs.height) == (2304, 1728)
     assert (mask(loaded) == ours_mask).mean() >= 0.998

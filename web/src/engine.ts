@@ -41,6 +41,18 @@ export class Engine {
 
   constructor(private readonly networks: Networks) {}
 
+  /** A drawn disc, analysed and forgotten: what compiles at its first use is compiled before anyone waits. */
+  async warm(): Promise<void> {
+    const [width, height] = [512, 384];
+    const rgba = new Uint8Array(4 * width * height).fill(255);
+    for (let k = 0; k < width * height; k++) {
+      const inside = Math.hypot((k % width) - width / 2, Math.floor(k / width) - height / 2) < height / 4;
+      rgba.set(inside ? [96, 58, 44] : [214, 170, 150], 4 * k);
+    }
+    await this.analyse({ rgba, width, height, fullWidth: width, fullHeight: height }, "");
+    this.seen = null;
+  }
+
   async analyse(picture: Picture, name: string): Promise<Outcome> {
     const { manifest } = this.networks;
     const { numbers, models } = manifest;

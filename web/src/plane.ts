@@ -106,21 +106,21 @@ export function cleanMask(mask: Plane): Plane {
   return out;
 }
 
-/** Largest (or smallest) value under a structuring element; what lies beyond the border does not count. */
-function extreme({ data, width, height }: Plane, kernel: Offsets, largest: boolean): Plane {
+/** Largest value under a structuring element (the same when turned by half); what lies beyond the border does not count. */
+export function dilate({ data, width, height }: Plane, kernel: Offsets): Plane {
   const reach = kernel.reduce((most, [dx, dy]) => Math.max(most, Math.abs(dx), Math.abs(dy)), 0);
   const stride = width + 2 * reach;
-  const padded = new Uint8Array(stride * (height + 2 * reach)).fill(largest ? 0 : 255);
+  const padded = new Uint8Array(stride * (height + 2 * reach));
   for (let y = 0; y < height; y++) padded.set(data.subarray(y * width, (y + 1) * width), (y + reach) * stride + reach);
   const steps = Int32Array.from(kernel, ([dx, dy]) => dy * stride + dx);
   const out = blank(width, height);
   for (let y = 0; y < height; y++) {
     const row = (y + reach) * stride + reach;
     for (let x = 0; x < width; x++) {
-      let best = padded[row + x + steps[0]];
-      for (let k = 1; k < steps.length; k++) {
+      let best = 0;
+      for (let k = 0; k < steps.length; k++) {
         const value = padded[row + x + steps[k]];
-        if (largest ? value > best : value < best) best = value;
+        if (value > best) best = value;
       }
       out.data[y * width + x] = best;
     }
@@ -128,10 +128,21 @@ function extreme({ data, width, height }: Plane, kernel: Offsets, largest: boole
   return out;
 }
 
-export const dilate = (plane: Plane, kernel: Offsets): Plane => extreme(plane, kernel, true);
-export const erode = (plane: Plane, kernel: Offsets): Plane => extreme(plane, kernel, false);
-export const opened = (plane: Plane, kernel: Offsets): Plane => dilate(erode(plane, kernel), kernel);
+const inverted = (plane: Plane): Plane => ({ ...plane, data: plane.data.map((value) => 255 - value) });
+
+export const erode = (plane: Plane, kernel: Offsets): Plane => inverted(dilate(inverted(plane), kernel));
 export const closed = (plane: Plane, kernel: Offsets): Plane => erode(dilate(plane, kernel), kernel);
+
+/** Adds to `out` what of a mask, set at few pixels, a structuring element fits into. */
+export function addOpened({ data, width, height }: Plane, kernel: Offsets, out: Plane): void {
+  for (let at = 0; at < data.length; at++) {
+    if (!data[at]) continue;
+    const [x, y] = [at % width, Math.floor(at / width)];
+    const inside = kernel.filter(([dx, dy]) => x + dx >= 0 && y + dy >= 0 && x + dx < width && y + dy < height);
+    if (!inside.every(([dx, dy]) => data[at + dy * width + dx])) continue;
+    for (const [dx, dy] of inside) out.data[at + dy * width + dx] = 1;
+  }
+}
 
 /** OpenCV's INTER_LINEAR, or INTER_AREA where `area`, unrounded. */
 export function resized(plane: Plane, width: number, height: number, area: boolean): Plane<Float32Array> {

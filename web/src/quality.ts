@@ -1,7 +1,7 @@
 // What in the picture may mislead: src/cutis/analysis/quality.py in the browser's language, with its numbers.
 
 import type { Numbers } from "./manifest";
-import { blank, closed, components, dilate, mirrored, opened, type Plane } from "./plane";
+import { addOpened, blank, closed, components, dilate, erode, mirrored, type Plane } from "./plane";
 import { rounded, type Quality } from "./record";
 
 /** The picture as the judges see it: RGB at the network's size without padding, and the lesion on it, or null. */
@@ -108,13 +108,13 @@ function darkCorners(grey: Plane, lesion: Plane | null, limits: Numbers["quality
     for (let x = 0; x < padded.width; x++) {
       const inY = Math.min(Math.max(y - margin, 0), height - 1);
       const at = inY * width + Math.min(Math.max(x - margin, 0), width - 1);
-      padded.data[y * padded.width + x] = data[at] < limit && !lesion?.data[at] ? 1 : 0;
+      padded.data[y * padded.width + x] = data[at] < limit && !lesion?.data[at] ? 255 : 0;
     }
   }
   const reach = limits.kernel >> 1;
   const row = Array.from({ length: limits.kernel }, (_, k): [number, number] => [k - reach, 0]);
   const column = row.map(([k]): [number, number] => [0, k]);
-  const eroded = erodeBoth(padded, row, column);
+  const eroded = dilate(dilate(erode(erode(padded, row), column), row), column); // a square, by rows and columns
   const dark = blank(width, height);
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) dark.data[y * width + x] = eroded.data[(y + margin) * padded.width + x + margin];
@@ -125,23 +125,14 @@ function darkCorners(grey: Plane, lesion: Plane | null, limits: Numbers["quality
   return { data: dark.data.map((_, k) => Number(corners.has(labels[k]))), width, height };
 }
 
-/** An opening by a square is one by its rows and columns in turn. */
-function erodeBoth(plane: Plane, row: [number, number][], column: [number, number][]): Plane {
-  const inverted = (p: Plane): Plane => ({ ...p, data: p.data.map((v) => 1 - v) });
-  const eroded = inverted(dilate(dilate(inverted(plane), row), column));
-  return dilate(dilate(eroded, row), column);
-}
-
 /** The share under hair: dark, straight and long (src/cutis/imaging/hair.py). */
 function hairCover(grey: Plane, hair: Numbers["hair"]): number {
   const { width, height } = grey;
   const filledIn = closed(grey, hair.cross);
-  const dark: Plane = { ...grey, data: filledIn.data.map((value, k) => value - grey.data[k]) };
+  // Openings of the values cut afterwards, as in Python, are openings of the values cut before.
+  const dark: Plane = { ...grey, data: filledIn.data.map((value, k) => Number(value - grey.data[k] > hair.threshold)) };
   const marked = blank(width, height);
-  for (const line of hair.lines) {
-    const straight = opened(dark, line).data;
-    for (let k = 0; k < straight.length; k++) if (straight[k] > hair.threshold) marked.data[k] = 1;
-  }
+  for (const line of hair.lines) addOpened(dark, line, marked);
   const { labels, boxes } = components(marked, true);
   const long = boxes.map((box) => box.width > 0 && Math.hypot(box.width, box.height) >= hair.extent);
   const kept: Plane = { ...marked, data: marked.data.map((_, k) => Number(long[labels[k]])) };

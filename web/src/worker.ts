@@ -29,7 +29,9 @@ async function answer(ask: Ask): Promise<void> {
 async function answered(ask: Ask): Promise<[Results[keyof Results], Transferable[]]> {
   if (ask.kind === "load") {
     networks = await loadNetworks(new URL(ask.base), (done, of) => tell({ id: ask.id, kind: "progress", done, of }));
-    engine = new Engine(networks);
+    const made = new Engine(networks);
+    engine = made;
+    before = before.then(() => made.warm());
     return [{ manifest: networks.manifest, threads: networks.threads }, []];
   }
   if (!engine || !networks) throw new Error("the networks are not loaded");

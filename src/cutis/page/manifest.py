@@ -1,9 +1,9 @@
 """Write what the page loads: the bundled networks, the graphs around them, and one manifest of files and numbers.
 
-The networks are the bundled files, byte for byte, the ones that `cutis analyze` uses by default; their metadata has made
+The networks are the bundled files, byte for byte, the ones that `cutis analyze` uses by default; their metadata makes
 the graphs. Everything is stored gzipped and the page unpacks it, so that a first visit loads the same from any server,
-whether or not that compresses. The manifest holds the SHA-256 of every file as unpacked, and the numbers that the page's
-own steps (clean-up, measures, quality) share with Python: it has none of them itself.
+whether or not that compresses. The manifest holds the SHA-256 of every file as unpacked, and the numbers that the
+page's own steps (clean-up, measures, quality) share with Python: it has none of them itself.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ import gzip
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cutis import __version__
 from cutis.analysis import abcd, overlay, pipeline, quality, words
-from cutis.analysis.cascade import Cascade, load_cascade
+from cutis.analysis.cascade import load_cascade
+from cutis.analysis.classifier import LesionClassifier, SymmetryClassifier
 from cutis.analysis.runtime import Segmenter, load_model
 from cutis.errors import CutisError
 from cutis.imaging import hair, read
@@ -30,15 +31,19 @@ from cutis.records import ModelInfo
 __all__ = ["write"]
 
 
+class _Networks(NamedTuple):
+    segmenter: Segmenter
+    symmetry: SymmetryClassifier
+    lesion: LesionClassifier
+
+
 def write(folder: Path) -> dict[str, Any]:
     """Write `folder`/manifest.json and the files it names; answers the manifest.
 
     Raises `CutisError` where a bundled network asks for a step that the page does not have.
     """
-    segmenter, cascade = load_model(), load_cascade()
-    networks = _networks(segmenter, cascade)
-    for network in networks.values():
-        _check(network.preprocessing, getattr(network, "masking", "none"), network.info)
+    networks = _loaded()
+    symmetry, lesion = networks.symmetry.rule, networks.lesion.rule
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.onnx.gz"):
         old.unlink()
@@ -46,16 +51,16 @@ def write(folder: Path) -> dict[str, Any]:
         "cutis": __version__,
         "models": {
             role: _stored(folder, network.info.name, _bundled(network.info)) | {"info": network.info.model_dump()}
-            for role, network in networks.items()
+            for role, network in networks._asdict().items()
         },
-        "graphs": {name: _stored(folder, name, content) for name, content in _graphs(segmenter, cascade).items()},
-        "symmetry": {"classes": cascade.symmetry.rule.classes, "threshold": cascade.symmetry.rule.threshold},
+        "graphs": {name: _stored(folder, name, content) for name, content in _graphs(networks).items()},
+        "symmetry": {"classes": symmetry.classes, "threshold": symmetry.threshold},
         "lesion": {
-            "classes": cascade.lesion.rule.classes,
-            "coverage": cascade.lesion.rule.conformal.coverage,
-            "unlikeness_limit": cascade.lesion.rule.unlikeness_limit,
+            "classes": lesion.classes,
+            "coverage": lesion.conformal.coverage,
+            "unlikeness_limit": lesion.unlikeness_limit,
         },
-        "numbers": _numbers(segmenter),
+        "numbers": _numbers(networks.segmenter),
         "words": {"classes": words.CLASS_NAMES, "research_only": words.RESEARCH_ONLY, "never": words.NEVER},
         "colours": {
             "map": overlay.colour_scale(256),
@@ -68,10 +73,15 @@ def write(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _networks(segmenter: Segmenter, cascade: Cascade) -> dict[str, Any]:
+def _loaded() -> _Networks:
+    cascade = load_cascade()
     if cascade.symmetry is None or cascade.lesion is None or not cascade.lesion.takes_map:
         raise CutisError("the page needs the bundled symmetry and class networks: install cutis again")
-    return {"segmenter": segmenter, "symmetry": cascade.symmetry, "lesion": cascade.lesion}
+    networks = _Networks(load_model(), cascade.symmetry, cascade.lesion)
+    _check(networks.segmenter.preprocessing, "none", networks.segmenter.info)
+    for classifier in (networks.symmetry, networks.lesion):
+        _check(classifier.preprocessing, classifier.masking, classifier.info)
+    return networks
 
 
 def _check(steps: Preprocessing, masking: str, info: ModelInfo) -> None:
@@ -91,11 +101,9 @@ def _bundled(info: ModelInfo) -> bytes:
     raise CutisError(f"{info.name} {info.version} is not among the bundled weights: install cutis again")
 
 
-def _graphs(segmenter: Segmenter, cascade: Cascade) -> dict[str, bytes]:
-    symmetry, lesion = cascade.symmetry, cascade.lesion
-    assert symmetry is not None and lesion is not None
-    networks = {"segmenter": segmenter, "symmetry": symmetry, "lesion": lesion}
-    sizes = {name: network.preprocessing.size for name, network in networks.items()}
+def _graphs(networks: _Networks) -> dict[str, bytes]:
+    segmenter, symmetry, lesion = networks
+    sizes = {role: network.preprocessing.size for role, network in networks._asdict().items()}
     made = {
         "letterbox": graphs.letterbox(sizes),
         "mask": graphs.full_mask(pipeline._level(segmenter)),

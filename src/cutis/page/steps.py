@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,7 +66,7 @@ class Steps:
     def cast(self, value: str, kind: str) -> str:
         return self.node("Cast", value, to=_TYPES[kind])[0]
 
-    def model(self, name: str, outputs: dict[str, tuple[str, str, Shape]]) -> onnx.ModelProto:
+    def model(self, name: str, outputs: Mapping[str, tuple[str, str, Shape]]) -> onnx.ModelProto:
         """The checked model; `outputs`: value -> (its name outside, type, shape)."""
         for value, (outside, _, _) in outputs.items():
             self._nodes.append(helper.make_node("Identity", [value], [outside]))
