@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ ort.env.wasm.numThreads = 1;
 window.sessions = {};
 window.load = async (name, size, pixels) => {
   const session = await ort.InferenceSession.create(`./${name}.onnx`);
-  const feeds = { image: new ort.Tensor("uint8", Uint8Array.from(atob(pixels), (c) => c.charCodeAt(0)), [1, size, size, 3]) };
+  const image = Uint8Array.from(atob(pixels), (c) => c.charCodeAt(0));
+  const feeds = { image: new ort.Tensor("uint8", image, [1, size, size, 3]) };
   if (session.inputNames.length > 1) {
     feeds.symmetry_activation = new ort.Tensor("float32", new Float32Array(169).fill(0.5), [1, 1, 13, 13]);
   }
@@ -125,7 +127,7 @@ def native(picture: np.ndarray) -> dict[str, Callable[[], float]]:
         feeds = {"image": letterbox(picture, size)[0][None]}
         if len(session.get_inputs()) > 1:
             feeds["symmetry_activation"] = np.full((1, 1, 13, 13), 0.5, np.float32)
-        programs[f"{name}, Python"] = timed(lambda session=session, feeds=feeds: session.run(None, feeds))
+        programs[f"{name}, Python"] = timed(partial(session.run, None, feeds))
     content, model, cascade = png(picture), load_model(), load_cascade()
     programs["whole analysis, Python"] = timed(lambda: analyze_image(content, model, name="drawn", cascade=cascade))
     return programs
@@ -156,8 +158,8 @@ def in_browser(
         pixels = base64.b64encode(letterbox(picture, size)[0].tobytes()).decode()
         page.evaluate("([name, size, pixels]) => load(name, size, pixels)", [name, size, pixels])
         page.evaluate("([name, calls]) => times(name, calls)", [name, WARMUP])
-        run = lambda name=name: page.evaluate("([name, calls]) => times(name, calls)", [name, CALLS])  # noqa: E731
-        programs[f"{name}, browser"] = timed(run, CALLS)
+        asked = partial(page.evaluate, "([name, calls]) => times(name, calls)", [name, CALLS])
+        programs[f"{name}, browser"] = timed(asked, CALLS)
     whole = browser.new_context(service_workers="block").new_page()
     whole.set_default_timeout(120_000)
     whole.goto(url)
