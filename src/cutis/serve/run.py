@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import math
+import os
 import signal
 import socket
 from collections.abc import Iterator
@@ -82,7 +83,7 @@ def _bound(settings: Settings) -> socket.socket:
     except OSError as error:
         raise CutisError(f"{where} is no address of this machine ({reason(error)}): choose another --host") from error
     try:
-        if hasattr(socket, "SO_REUSEPORT"):  # not on Windows, where it lets two servers share an address
+        if os.name != "nt":  # there it would let two services share an address
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
     except OSError as error:
