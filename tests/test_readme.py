@@ -22,6 +22,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 LONG = {
     "make demo": "makes an environment of its own; .ci/run calls it",
     "make test": "runs these tests; .ci/run calls it",
+    "make page": "downloads from a package registry; make test calls it where npm is",
     "pip install": "changes the environment the tests run in; the Makefile installs the same",
     "source .venv": "belongs to a shell",
     "cutis train supervised --config configs/sparsesegnet/bundled": "trains for hours on research images",

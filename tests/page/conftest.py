@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # the helpers beside this file
 from page_server import StaticServer, find_browser, opened, serving
 
 ROOT = Path(__file__).parents[2]
+PATIENCE = 240_000  # ms: a busy machine is no failure
 BUILT = ROOT / "src/cutis/serve/page"
 
 
@@ -51,7 +52,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def context(browser: Any) -> Iterator[Any]:
     fresh = browser.new_context(viewport={"width": 1280, "height": 900})
-    fresh.set_default_timeout(60_000)
+    fresh.set_default_timeout(PATIENCE)
     yield fresh
     fresh.close()
 
@@ -60,7 +61,7 @@ def context(browser: Any) -> Iterator[Any]:
 def loaded(browser: Any, server: StaticServer) -> Iterator[Any]:
     """A page that has loaded its networks, for all tests; service workers kept out."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, service_workers="block")
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))

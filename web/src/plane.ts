@@ -133,14 +133,17 @@ const inverted = (plane: Plane): Plane => ({ ...plane, data: plane.data.map((val
 export const erode = (plane: Plane, kernel: Offsets): Plane => inverted(dilate(inverted(plane), kernel));
 export const closed = (plane: Plane, kernel: Offsets): Plane => erode(dilate(plane, kernel), kernel);
 
-/** Adds to `out` what of a mask, set at few pixels, a structuring element fits into. */
+/** Adds to `out` what an opening by a structuring element leaves of a mask that is set at few pixels. */
 export function addOpened({ data, width, height }: Plane, kernel: Offsets, out: Plane): void {
   for (let at = 0; at < data.length; at++) {
     if (!data[at]) continue;
     const [x, y] = [at % width, Math.floor(at / width)];
     const inside = kernel.filter(([dx, dy]) => x + dx >= 0 && y + dy >= 0 && x + dx < width && y + dy < height);
     if (!inside.every(([dx, dy]) => data[at + dy * width + dx])) continue;
-    for (const [dx, dy] of inside) out.data[at + dy * width + dx] = 1;
+    for (const [dx, dy] of kernel) {
+      const [nx, ny] = [x - dx, y - dy]; // OpenCV dilates by the same element, not by its mirror image
+      if (nx >= 0 && ny >= 0 && nx < width && ny < height) out.data[ny * width + nx] = 1;
+    }
   }
 }
 
