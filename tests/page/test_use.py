@@ -90,14 +90,15 @@ def test_a_dragged_corner_moves_the_outline_and_the_measures_follow(loaded, draw
     loaded.mouse.down()
     loaded.mouse.move(x + 0.4 * (x - centre_x), y + 0.4 * (y - centre_y), steps=3)
     loaded.mouse.up()
-    loaded.wait_for_selector(".warnings >> text=corrected by hand")
+    loaded.wait_for_selector("#card:not([aria-busy]) .warnings >> text=corrected by hand")
     after, new = Analysis.model_validate(record(loaded)), mask(loaded)
     assert new.sum() > old.sum() and after.lesion.area == new.sum() != before["lesion"]["area"]
     assert after.lesion.diameter == pytest.approx(measure_shape(new).diameter, rel=0.01)
     assert "The outline was corrected by hand" in after.quality.warnings[0]
     loaded.click("#reset")
     loaded.wait_for_selector(".warnings >> text=corrected by hand", state="detached")
-    assert record(loaded)["lesion"] == before["lesion"]
+    loaded.wait_for_selector("#card:not([aria-busy])")
+    assert record(loaded)["lesion"] == before["lesion"] and (mask(loaded) == old).all()
 
 
 def test_it_is_used_by_keyboard_alone(context, server, drawn):
@@ -120,7 +121,7 @@ def test_it_is_used_by_keyboard_alone(context, server, drawn):
     assert page.evaluate("document.activeElement.className") == "handle"
     for _ in range(3):
         page.keyboard.press("Shift+ArrowUp")
-    page.wait_for_selector(".warnings >> text=corrected by hand")
+    page.wait_for_selector("#card:not([aria-busy]) .warnings >> text=corrected by hand")
     assert page.inner_text(".measures tr:nth-child(5)") != area
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("ArrowRight")

@@ -34,6 +34,7 @@ interface Seen {
   look: Look;
   analysis: Analysis;
   mask: Plane | null;
+  found: { mask: Plane; lesion: Plane } | null; // as the network has them
 }
 
 export class Engine {
@@ -80,7 +81,7 @@ export class Engine {
     const share = count(lesion) / lesion.data.length;
     const look: Look = { rgb, width, height, lesion: null, longestSide: Math.max(picture.fullWidth, picture.fullHeight) };
     const analysis = this.empty(name, picture);
-    this.seen = { picture, probability, look, analysis, mask: null };
+    this.seen = { picture, probability, look, analysis, mask: null, found: null };
     let outline: Point[] = [];
     let maps: [Plane | null, Plane | null] = [null, null];
     if (share >= numbers.min_area_share && confidence >= numbers.min_confidence) {
@@ -92,6 +93,7 @@ export class Engine {
         let smaller = scale < 1 ? await atSize(...scaled(mask, scale)) : mask;
         if (!count(smaller)) smaller = mask;
         this.seen.mask = mask;
+        this.seen.found = { mask, lesion };
         look.lesion = lesion;
         analysis.status = "lesion";
         analysis.lesion = this.measured(mask, smaller, confidence);
@@ -111,10 +113,16 @@ export class Engine {
     return { analysis, outline, symmetryMap: maps[0], classMap: maps[1] };
   }
 
-  /** The record with the measures of an outline that a person corrected; points in pixels of the full picture. */
-  correct(outline: Point[]): Analysis | null {
+  /** The record with the measures of an outline that a person corrected; points in pixels of the full picture. Null
+   * takes the correction back. */
+  correct(outline: Point[] | null): Analysis | null {
     const seen = this.seen;
-    if (!seen?.analysis.lesion || !seen.analysis.quality) return null;
+    if (!seen?.found || !seen.analysis.quality) return null;
+    if (!outline) {
+      seen.mask = seen.found.mask;
+      seen.look.lesion = seen.found.lesion;
+      return seen.analysis;
+    }
     const { numbers } = this.networks.manifest;
     const { fullWidth, fullHeight } = seen.picture;
     const mask = filled(outline.map(([x, y]) => [x - 0.5, y - 0.5]), fullWidth, fullHeight);

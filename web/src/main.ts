@@ -88,17 +88,18 @@ function fill(manifest: Manifest): void {
 }
 
 let asking = false;
-let waiting: Point[] | null = null;
+let waiting: (() => Point[] | null) | null = null;
 
-/** The newest outline is measured; those in between, while the worker was busy, are not. */
-async function correct(points: Point[], manifest: Manifest): Promise<void> {
-  waiting = points;
-  byId("reset").hidden = false;
+/** The newest outline is measured (null: the network's own); those in between, while the worker was busy, are not. */
+async function correct(points: Point[] | null, manifest: Manifest): Promise<void> {
+  waiting = () => points;
+  byId("reset").hidden = !points;
   if (asking) return;
   asking = true;
   const subject = shown!;
+  byId("card").setAttribute("aria-busy", "true");
   while (waiting && shown === subject) {
-    const outline: Point[] = waiting;
+    const outline: Point[] | null = waiting();
     waiting = null;
     const analysis = await client.ask({ kind: "correct", outline }).catch(() => null);
     if (analysis && shown === subject) {
@@ -107,16 +108,13 @@ async function correct(points: Point[], manifest: Manifest): Promise<void> {
     }
   }
   asking = false;
+  byId("card").removeAttribute("aria-busy");
 }
 
 function reset(manifest: Manifest): void {
   const { found, stage } = shown!;
   stage.outline!.set(found.outline);
-  void correct(found.outline, manifest).then(() => {
-    shown!.analysis = withScale(found.analysis, millimetres());
-    fill(manifest);
-    byId("reset").hidden = true;
-  });
+  void correct(null, manifest);
 }
 
 let scale = ""; // as typed, millimetres a pixel; kept for the next picture of the same camera

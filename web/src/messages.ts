@@ -8,7 +8,7 @@ import type { Analysis } from "./record";
 export type Ask =
   | { id: number; kind: "load"; base: string }
   | { id: number; kind: "analyse"; file: Blob; name: string }
-  | { id: number; kind: "correct"; outline: Point[] }
+  | { id: number; kind: "correct"; outline: Point[] | null }
   | { id: number; kind: "mask" };
 
 export interface Loaded {
