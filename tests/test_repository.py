@@ -164,7 +164,7 @@ def test_public_names_exist_and_are_documented(name):
 
 def test_the_small_size_loads_nothing_of_the_training_size():
     training = (
-        "layers|models|teachers|losses|pruning|recipes|tuning|evaluation|export|experiments|benchmark"
+        "layers|models|teachers|losses|pruning|recipes|tuning|evaluation|export|experiments|benchmark|page"
         "|data.(class_|taught_)?batches"
     )
     small = [name for name in modules() if not re.match(rf"cutis\.({training})\b", name)]
@@ -189,5 +189,6 @@ def test_the_wheel_holds_the_package_and_its_weights_and_nothing_else(tmp_path):
     subprocess.run(command, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("cutis-*.whl")
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    expected = {p.relative_to(ROOT / "src").as_posix() for p in files() if ROOT / "src" in p.parents}
+    page = (p for p in (ROOT / "src/cutis/serve/page").rglob("*") if p.is_file())  # where it was built
+    expected = {p.relative_to(ROOT / "src").as_posix() for p in [*files(), *page] if ROOT / "src" in p.parents}
     assert packed == expected

@@ -19,6 +19,11 @@ PATIENCE = 240_000  # ms: a busy machine is no failure
 BUILT = ROOT / "src/cutis/serve/page"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """These tests come last: while the browser is open, playwright keeps an event loop, and no other can be run."""
+    items.sort(key=lambda item: item.path.parent == Path(__file__).parent)
+
+
 def missing(what: str, remedy: str) -> NoReturn:
     """Fail where a browser is required, else skip: either way in words that say what to do."""
     message = f"{what}, so the page is NOT tested: {remedy}"
