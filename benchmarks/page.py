@@ -83,7 +83,7 @@ def main() -> None:
         "page",
         rows,
         watch,
-        one_thread=True,
+        one_thread=False,
         protocol={
             "time": "processor time", "warmup": WARMUP, "rounds": asked.rounds, "calls": CALLS, "threads": 1,
             "picture": "drawn, 1024x768, PNG", "ratio": "browser to Python, within a round",
