@@ -49,7 +49,7 @@ def darker_half(path: Path, model: object | None) -> np.ndarray:
 
 
 def grid_of(config: GridConfig, data: Path, results: Path, say=lambda text: None) -> Grid:
-    return Grid(config, data, results, results / "cache", darker_half, "cpu", say)
+    return Grid(data, results, results / "cache", darker_half, "cpu", say, config)
 
 
 class CutOffError(Exception):

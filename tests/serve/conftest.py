@@ -118,12 +118,21 @@ def until() -> Callable[[Callable[[], str | bool | None]], str]:
     return wait_for
 
 
-@pytest.fixture(scope="session")
-def bad_files() -> ModuleType:
-    """The command line's list of bad files."""
-    path = Path(__file__).parents[1] / "imaging" / "test_bad_files.py"
-    spec = importlib.util.spec_from_file_location("bad_files_list", path)
+def module_at(path: str) -> ModuleType:
+    """A file of the repository, outside the package, as a module."""
+    spec = importlib.util.spec_from_file_location(Path(path).stem, Path(__file__).parents[2] / path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def bad_files() -> ModuleType:
+    """The command line's list of bad files."""
+    return module_at("tests/imaging/test_bad_files.py")
+
+
+@pytest.fixture(scope="session")
+def load_benchmark() -> ModuleType:
+    return module_at("benchmarks/serve_load.py")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
 import tempfile
 from collections.abc import Iterable
@@ -122,38 +121,28 @@ def test_telemetry_is_off_whatever_the_environment_says(monkeypatch: pytest.Monk
     assert not any(said.values())
 
 
-@pytest.fixture(scope="module")
-def benchmark() -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks" / "serve_load.py"
-    spec = importlib.util.spec_from_file_location("serve_load", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_load_benchmark_tells_answers_apart(benchmark: ModuleType) -> None:
+def test_the_load_benchmark_tells_answers_apart(load_benchmark: ModuleType) -> None:
     record = {"file": "7.jpg", "lesion": {"mask": "a", "overlay": "b", "area": 5}, "symmetry": None, "diagnosis": None}
-    expected = benchmark.comparable({**record, "file": "", "lesion": {"mask": None, "overlay": None, "area": 5}})
+    expected = load_benchmark.comparable({**record, "file": "", "lesion": {"mask": None, "overlay": None, "area": 5}})
 
     def told(status: int, **changed: object) -> str:
         body = json.dumps({"analyses": [{**record, **changed}]}).encode()
-        return benchmark.outcome(status, body, "7.jpg", expected)
+        return load_benchmark.outcome(status, body, "7.jpg", expected)
 
     assert told(200) == "answered" and told(503) == "busy (503)" and told(500) == "other 5xx" and told(422) == "other"
     assert told(200, file="8.jpg") == "mixed up"
     assert told(200, lesion={"mask": "a", "overlay": "b", "area": 6}) == "mixed up"
-    counts = benchmark.Counter({"answered": 60, "mixed up": 1, "lost": 2, "other 5xx": 3, "busy (503)": 4})
-    load = benchmark.Load(counts, [0.1, 0.2], 10.0, [1.0, 1.0, 2.0, 2.0, 3.0, 3.0], 0.1)
-    rows = {row.name: row.values for row in benchmark.rows(load, (9.0, 11.0))}
+    counts = load_benchmark.Counter({"answered": 60, "mixed up": 1, "lost": 2, "other 5xx": 3, "busy (503)": 4})
+    load = load_benchmark.Load(counts, [0.1, 0.2], 10.0, [1.0, 1.0, 2.0, 2.0, 3.0, 3.0], 0.1)
+    rows = {row.name: row.values for row in load_benchmark.rows(load, (9.0, 11.0))}
     assert rows["service"]["ratio to bare"] == pytest.approx(0.6)
     assert rows["mixed up, lost or wrong"]["requests"] == 3
     assert rows["5xx that are not deliberate"]["requests"] == 3 and rows["deliberate 503"]["requests"] == 4
     assert rows["memory, last third to middle third"]["growth"] == pytest.approx(1.5)
 
 
-def test_the_load_benchmark_sends_forms(benchmark: ModuleType) -> None:
-    sent = benchmark.request("localhost", "7.jpg", b"jpeg")
+def test_the_load_benchmark_sends_forms(load_benchmark: ModuleType) -> None:
+    sent = load_benchmark.request("localhost", "7.jpg", b"jpeg")
     head, _, body = sent.partition(b"\r\n\r\n")
     headers = httpx2.Headers([tuple(line.split(b": ", 1)) for line in head.split(b"\r\n")[1:]])
     found = read(Uploads(10**6, Budget(10**6)), [(k.lower(), v) for k, v in headers.raw], [body])

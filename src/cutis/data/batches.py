@@ -21,7 +21,17 @@ from cutis.data.augment import Augmented, Changes
 from cutis.data.cache import SegmentationCache
 from cutis.imaging.preprocessing import Preprocessing
 
-__all__ = ["Batch", "Collated", "EachOnce", "Key", "KeySampler", "SegmentationSet", "loader", "signed_distance"]
+__all__ = [
+    "Batch",
+    "Collated",
+    "EachOnce",
+    "Key",
+    "KeySampler",
+    "SegmentationSet",
+    "loader",
+    "plain_batches",
+    "signed_distance",
+]
 
 
 class Batch(NamedTuple):
@@ -154,9 +164,19 @@ def _shrunk(array: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 class Collated(Protocol):
     """A data set indexed by `Key` that makes batches of its items."""
 
+    def __len__(self) -> int: ...
+
     def __getitem__(self, key: Key) -> Any: ...
 
     def collate(self, items: Sequence[Any]) -> Any: ...
+
+
+def plain_batches(pictures: Collated, size: int) -> Iterator[Any]:
+    """Batches of at most 512 of `pictures` (drawn without augmentation), evenly spread, `size` pixels a side: for
+    statistics, e.g. of batch norms."""
+    picked = np.linspace(0, len(pictures) - 1, min(512, len(pictures))).round().astype(int)
+    for chunk in np.array_split(picked, -(-len(picked) // 32)):
+        yield pictures.collate([pictures[Key(int(i), size, -1)] for i in chunk])
 
 
 def loader(dataset: Collated, sampler: Sampler[list[Key]], workers: int) -> DataLoader:

@@ -7,7 +7,6 @@ that was running. The fold whose maps are transferred, and measured, is the one 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from cutis.experiments.grid_config import GridConfig, job_config, jobs_of
 from cutis.experiments.measures import measures_of
 from cutis.experiments.plan import Job, symmetry_model
 from cutis.experiments.remembered import read_remembered, remember
-from cutis.experiments.segmenter_run import Segment, evaluate_run
+from cutis.experiments.segmenter_run import Place, evaluate_run
 from cutis.recipes.classification import class_parts, load_classifier_run, train_classifier
 from cutis.recipes.classification_config import ClassificationConfig
 from cutis.recipes.config import SupervisedConfig
@@ -40,16 +39,10 @@ MAY_GROW = {"stages", "models", "seeds", "external", "name"}
 
 
 @dataclass(frozen=True)
-class Grid:
-    """Where everything is. `segment` finds the lesion of an image file (None: the bundled network, else a model)."""
+class Grid(Place):
+    """Where everything is, and what is to be made."""
 
     config: GridConfig
-    data: Path
-    results: Path
-    cache: Path
-    segment: Segment
-    accelerator: str
-    say: Callable[[str], None]
 
 
 def run_grid(grid: Grid) -> None:

@@ -38,7 +38,7 @@ def run_experiment(
     if plan:
         print(plan_text(settings, estimate(settings, data, output)))
         return 0
-    run_grid(Grid(settings, data, output, cache, segment, accelerator, print))
+    run_grid(Grid(data, output, cache, segment, accelerator, print, settings))
     print(f"done: {len(jobs_of(settings))} runs in {output}; next: cutis experiment tables --results {output}")
     return 0
 

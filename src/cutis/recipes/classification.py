@@ -6,7 +6,7 @@ network's run is given the run of the symmetry network whose maps it takes; that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from cutis.data.augment import Augmentation
-from cutis.data.batches import EachOnce, Key, KeySampler, loader
+from cutis.data.batches import EachOnce, KeySampler, loader, plain_batches
 from cutis.data.cache import SegmentationCache, open_cache, recoloured
 from cutis.data.catalogue import open_dataset
 from cutis.data.class_batches import ClassificationSet, Entries, balanced, each_once
@@ -190,7 +190,8 @@ def train_classifier(
     ]
     facts |= _facts(config, network, parts, sides) | sources.facts()
     if folded and not resume:
-        refit_batch_norm(network.trunk, _plain_batches(config, sides[0]))
+        plain = plain_batches(_pictures(config, sides[0], sides[0].entries, None), config.preprocessing.size)
+        refit_batch_norm(network.trunk, (batch.image for batch in plain))
     if start:
         facts["start"] = take_over(network, load_classifier_run(start).network, start)
     if resume:
@@ -326,14 +327,6 @@ def _weights(
     if steps != config.preprocessing:
         say(f"mean and std are those of the weights: {steps.mean}, {steps.std}")
     return config.changed(preprocessing=steps.model_dump()), {"weights": loaded.said}, loaded.folded
-
-
-def _plain_batches(config: ClassificationConfig, side: Side) -> Iterator[Tensor]:
-    """Images of at most 512 training samples, evenly spread, as they are: for statistics of batch norms."""
-    pictures = _pictures(config, side, side.entries, None)
-    picked = np.linspace(0, len(pictures) - 1, min(512, len(pictures))).round().astype(int)
-    for chunk in np.array_split(picked, -(-len(picked) // 32)):
-        yield pictures.collate([pictures[Key(int(i), config.preprocessing.size, -1)] for i in chunk]).image
 
 
 def _pictures(

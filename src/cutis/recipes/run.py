@@ -5,17 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader
 
-from cutis.data.batches import Collated, EachOnce, Key, KeySampler, SegmentationSet, loader
+from cutis.data.batches import Collated, EachOnce, KeySampler, SegmentationSet, loader, plain_batches
 from cutis.data.cache import SegmentationCache, open_cache, uniform
 from cutis.data.catalogue import open_dataset
 from cutis.data.samples import Sample
@@ -249,17 +249,10 @@ def _fill_encoder(
         fields = ", ".join(f"preprocessing.{name} to {[round(x, 4) for x in v]}" for name, v in unlike.items())
         raise CutisError(f"the weights in {config.weights} want pixels normalised in their way: set {fields}")
     if found.folded:
-        refit_batch_norm(network.encoder, _plain_batches(config, images))
+        plain = plain_batches(SegmentationSet(images, steps, None), steps.size)
+        refit_batch_norm(network.encoder, (batch.image for batch in plain))
     say(f"the encoder starts {found.said}")
     return found.said
-
-
-def _plain_batches(config: SegmentationConfig, images: SegmentationCache) -> Iterator[Tensor]:
-    """At most 512 training images, evenly spread, as they are: for statistics of batch norms."""
-    pictures, size = SegmentationSet(images, config.preprocessing, None), config.preprocessing.size
-    picked = np.linspace(0, len(pictures) - 1, min(512, len(pictures))).round().astype(int)
-    for chunk in np.array_split(picked, -(-len(picked) // 32)):
-        yield pictures.collate([pictures[Key(int(i), size, -1)] for i in chunk]).image
 
 
 def training_batches(

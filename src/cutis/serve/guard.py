@@ -36,7 +36,7 @@ HEADERS = {
 
 
 class Guard:
-    """The outermost layer of the app: checks a request before any of it is read, and dresses the answer."""
+    """Around the app, within the log: checks a request before any of it is read, and dresses the answer."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app, self._hosts = app, {host.lower() for host in settings.hosts}
