@@ -1,5 +1,6 @@
 """The tables a paper prints, as data: `selcn_tables.yaml` holds SE-LCN's tables 5 to 15, `slsnet_tables.yaml` SLSNet's
-3 to 8, `sparsesegnet_tables.yaml` SparseSegNet's 1 to 4, every value as printed.
+3 to 8, `sparsesegnet_tables.yaml` SparseSegNet's 1 to 4, `mining_tables.yaml` knowledge mining's 1 to 3, every value as
+printed.
 
 `Printed.bold` is what the paper marks as the highest of its group; `contradictions` (contradictions.py) says where that
 and other things cannot be.
@@ -14,7 +15,7 @@ from typing import Any, Literal
 
 import yaml
 
-__all__ = ["PaperRow", "PaperTable", "Printed", "selcn_tables", "slsnet_tables", "sparsesegnet_tables"]
+__all__ = ["PaperRow", "PaperTable", "Printed", "mining_tables", "selcn_tables", "slsnet_tables", "sparsesegnet_tables"]
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,16 @@ def sparsesegnet_tables() -> dict[str, PaperTable]:
     '0.885'
     """
     return _read("sparsesegnet_tables.yaml")
+
+
+@cache
+def mining_tables() -> dict[str, PaperTable]:
+    """Knowledge mining's tables by number.
+
+    >>> mining_tables()["1"].row(labelled=75, run="continuous").values["dice"].text
+    '0.756 ± 0.003'
+    """
+    return _read("mining_tables.yaml")
 
 
 def _read(name: str) -> dict[str, PaperTable]:
