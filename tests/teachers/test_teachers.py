@@ -95,10 +95,10 @@ def test_sam_from_a_folder(tmp_path, image):
     teacher = load_sam(tmp_path / "sam-tiny", None, "cpu")
     assert teacher.name == "SAM sam-tiny, prompted by the middle"
     assert teacher.preprocessing.size == 64
-    before = fingerprint_of(teacher.model)
+    before = fingerprint_of(teacher.sam.model)
     answer = teacher.answer(image)
     assert (answer.logits.shape, answer.embedding.shape) == ((2, 1, 32, 32), (2, 16, 8, 8))
-    assert fingerprint_of(teacher.model) == before
+    assert fingerprint_of(teacher.sam.model) == before
     pointed = load_sam(tmp_path / "sam-tiny" / "model.safetensors", None, "cpu")
     assert pointed.fingerprint == teacher.fingerprint
 
