@@ -1061,10 +1061,17 @@ benchmark = App(name="benchmark", help="Measure speed and memory on this machine
 app.command(benchmark)
 _RESULTS = Path("benchmarks/results")
 _CACHE = Path(".cache/cutis")
+_Busy = Annotated[bool, Parameter(negative="", help="Measure even while other work is running; the result says so.")]
+
+
+def _idle(busy: bool) -> None:
+    from cutis.benchmark.machine import must_be_idle
+
+    must_be_idle(busy)
 
 
 @benchmark.default
-def all_speed(*, rounds: int = 30, cache: Path = _CACHE, output: Path = _RESULTS) -> int:
+def all_speed(*, rounds: int = 30, cache: Path = _CACHE, output: Path = _RESULTS, busy: _Busy = False) -> int:
     """Both bundled networks and the whole pipeline against U (see `network` and `pipeline`).
 
     Parameters
@@ -1076,12 +1083,13 @@ def all_speed(*, rounds: int = 30, cache: Path = _CACHE, output: Path = _RESULTS
     output
         Folder for the JSON files.
     """
-    network(rounds=rounds, cache=cache, output=output)
-    return pipeline(rounds=rounds, cache=cache, output=output)
+    _idle(busy)
+    network(rounds=rounds, cache=cache, output=output, busy=True)
+    return pipeline(rounds=rounds, cache=cache, output=output, busy=True)
 
 
 @benchmark.command
-def network(*models: str, rounds: int = 30, cache: Path = _CACHE, output: Path = _RESULTS) -> int:
+def network(*models: str, rounds: int = 30, cache: Path = _CACHE, output: Path = _RESULTS, busy: _Busy = False) -> int:
     """Networks alone against U: one fp32 forward of a U-Net (ResNet-34) at 256x256 on one thread.
 
     Parameters
@@ -1095,13 +1103,16 @@ def network(*models: str, rounds: int = 30, cache: Path = _CACHE, output: Path =
     output
         Folder for network.json.
     """
+    _idle(busy)
     from cutis.benchmark.network import measure_network
 
     return measure_network(models or ("segmenter-int8", "segmenter-fp32"), rounds=rounds, cache=cache, output=output)
 
 
 @benchmark.command
-def pipeline(model: str | None = None, /, *, rounds: int = 30, cache: Path = _CACHE, output: Path = _RESULTS) -> int:
+def pipeline(
+    model: str | None = None, /, *, rounds: int = 30, cache: Path = _CACHE, output: Path = _RESULTS, busy: _Busy = False
+) -> int:
     """A 1024x768 JPEG to mask and record, with and without hair removal, against U.
 
     Parameters
@@ -1115,6 +1126,7 @@ def pipeline(model: str | None = None, /, *, rounds: int = 30, cache: Path = _CA
     output
         Folder for pipeline.json.
     """
+    _idle(busy)
     from cutis.benchmark.pipeline import measure_pipeline
 
     return measure_pipeline(model, rounds=rounds, cache=cache, output=output)
@@ -1128,6 +1140,7 @@ def cascade_speed(
     rounds: int = 30,
     cache: Path = _CACHE,
     output: Path = _RESULTS,
+    busy: _Busy = False,
 ) -> int:
     """Symmetry and class with both maps, after the mask, against U.
 
@@ -1144,13 +1157,16 @@ def cascade_speed(
     output
         Folder for cascade.json.
     """
+    _idle(busy)
     from cutis.benchmark.cascade import measure_cascade
 
     return measure_cascade(symmetry_model, class_model, rounds=rounds, cache=cache, output=output)
 
 
 @benchmark.command(name="data")
-def loading(*, config: Path, data: Path, batches: int = 30, cache: Path = _CACHE, output: Path = _RESULTS) -> int:
+def loading(
+    *, config: Path, data: Path, batches: int = 30, cache: Path = _CACHE, output: Path = _RESULTS, busy: _Busy = False
+) -> int:
     """The loader alone against the training step, in images a second; needs cutis[train].
 
     Parameters
@@ -1166,6 +1182,7 @@ def loading(*, config: Path, data: Path, batches: int = 30, cache: Path = _CACHE
     output
         Folder for data.json.
     """
+    _idle(busy)
     from cutis.benchmark.loading import measure_data
 
     return measure_data(config, data, batches=batches, cache=cache, output=output)
@@ -1177,6 +1194,7 @@ def architectures(
     size: Annotated[tuple[int, ...], Parameter(negative="")] = (64, 128, 256),
     rounds: int = 10,
     output: Path = _RESULTS,
+    busy: _Busy = False,
 ) -> int:
     """Parameters, multiply-adds and frames a second of untrained networks, fp32 and INT8 (SLSNet, Table 5); needs
     cutis[train].
@@ -1192,13 +1210,14 @@ def architectures(
     output
         Folder for architectures.json.
     """
+    _idle(busy)
     from cutis.benchmark.architectures import NETWORKS, measure_architectures
 
     return measure_architectures(networks or NETWORKS, size, rounds=rounds, output=output)
 
 
 @benchmark.command
-def memory(model: str | None = None, /, *, images: int = 1000, output: Path = _RESULTS) -> int:
+def memory(model: str | None = None, /, *, images: int = 1000, output: Path = _RESULTS, busy: _Busy = False) -> int:
     """Peak memory of analysing a folder of drawn images, and images a second with one worker and with all cores.
 
     Parameters
@@ -1210,6 +1229,7 @@ def memory(model: str | None = None, /, *, images: int = 1000, output: Path = _R
     output
         Folder for memory.json.
     """
+    _idle(busy)
     from cutis.benchmark.memory import measure_memory
 
     return measure_memory(model, images=images, output=output)

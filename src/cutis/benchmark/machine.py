@@ -1,4 +1,8 @@
-"""What a time was measured on, and whether the machine had other things to do."""
+"""What a time was measured on, and whether the machine had other things to do.
+
+A benchmark refuses to begin on a busy machine (`must_be_idle`) and says afterwards what it saw (`watching`).
+Linux tells how long every core was busy; without that, the load average has to do.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +16,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Watch", "describe", "watching"]
+from cutis.errors import CutisError
+
+__all__ = ["Watch", "busy_elsewhere", "describe", "must_be_idle", "watching"]
 
 PACKAGES = ("cutis", "numpy", "opencv-python-headless", "pillow", "onnxruntime", "torch", "segmentation-models-pytorch")
-LOAD_LIMIT = 1.0  # the minute before may hold the benchmark that ran before this one: one thread of our own
+LOAD_LIMIT = 0.3  # cores that other work keeps busy before
+OTHERS_LIMIT = 0.15  # and while it is measured, on average
 SHARE_LIMIT = 0.97
+_SAMPLE_S = 0.5
+_STAT = Path("/proc/stat")
 
 
 def describe() -> dict[str, Any]:
@@ -49,12 +58,14 @@ def processor() -> str:
 
 
 class Watch:
-    """`load`: processes wanting a core, averaged over the minute before; None where the system does not tell.
+    """`load`: cores that other work kept busy just before; None where the system does not tell.
 
-    `share`: of a core, how much this process had while it was measured; computing all the time on a free core gives 1.
+    `others`: the same on average while it was measured (Linux). `share`: of a core, how much this process had then;
+    computing all the time on a free core gives 1.
     """
 
     load: float | None = None
+    others: float | None = None
     share: float | None = None
 
     def complaints(self, *, one_thread: bool) -> list[str]:
@@ -62,21 +73,77 @@ class Watch:
         found = []
         if self.load is not None and self.load > LOAD_LIMIT:
             found.append(f"other work was running before the measurement (load {self.load:.1f})")
+        if self.others is not None and self.others > OTHERS_LIMIT:
+            found.append(f"other work kept {self.others:.2f} cores busy during the measurement")
         if one_thread and self.share is not None and self.share < SHARE_LIMIT:
             found.append(f"the measurement had {self.share:.0%} of a core, the rest of the time it waited")
         return found
 
 
+def must_be_idle(busy: bool) -> None:
+    """Raise a `CutisError` where other work is running now; with `busy`, which the user gave, never.
+
+    >>> must_be_idle(busy=True)
+    """
+    found = None if busy else busy_elsewhere()
+    if found is not None and found > LOAD_LIMIT:
+        raise CutisError(
+            f"other work keeps {found:.1f} cores of this machine busy, so times taken now would be wrong: wait until "
+            "it ends, or give --busy to measure all the same (the result then says so)"
+        )
+
+
+def busy_elsewhere() -> float | None:
+    """Cores that other processes keep busy at this moment; half a second is slept for it. None: not known.
+
+    Where only the load average is there, a thread of our own may still be in its minute: one is taken off.
+    """
+    before = _ticks()
+    if before is None:
+        return max(0.0, os.getloadavg()[0] - 1.0) if hasattr(os, "getloadavg") else None
+    time.sleep(_SAMPLE_S)
+    return _others(before, _SAMPLE_S)
+
+
 @contextmanager
 def watching() -> Iterator[Watch]:
-    """Watch how busy the machine is while the block runs; the answer is complete when the block ends."""
+    """Watch how busy the machine is while the block runs; the answer is complete when the block ends.
+
+    Processes that the block starts and waits for are its own.
+    """
     watch = Watch()
-    watch.load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    watch.load = busy_elsewhere()
+    ticks = _ticks()
     wall, used = time.perf_counter(), time.process_time()
     try:
         yield watch
     finally:
-        watch.share = (time.process_time() - used) / max(time.perf_counter() - wall, 1e-9)
+        seconds = max(time.perf_counter() - wall, 1e-9)
+        watch.share = (time.process_time() - used) / seconds
+        watch.others = _others(ticks, seconds) if ticks is not None and seconds > _SAMPLE_S else None
+
+
+def _others(before: tuple[float, float], seconds: float) -> float | None:
+    now = _ticks()
+    if now is None:
+        return None
+    busy, own = (late - early for late, early in zip(now, before, strict=True))
+    return max(0.0, busy - own) / seconds
+
+
+def _ticks() -> tuple[float, float] | None:
+    """Seconds of processor time so far: of everything on the cores this process may use, and of this process with the
+    children it waited for. None where the system does not tell."""
+    try:
+        lines = [line.split() for line in _STAT.read_text(encoding="utf-8").splitlines()]
+        cores = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+    except (OSError, AttributeError):
+        return None
+    kinds = (1, 2, 3, 6, 7, 8)  # user, nice, system, interrupts (two), what another virtual machine took
+    busy = sum(int(line[kind]) for line in lines if line and line[0] in cores for kind in kinds if kind < len(line))
+    own = os.times()
+    spent = own.user + own.system + own.children_user + own.children_system
+    return busy / os.sysconf("SC_CLK_TCK"), spent
 
 
 def _version(name: str) -> str | None:
