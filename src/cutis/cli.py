@@ -77,6 +77,53 @@ def analyze(
 
 
 @app.command
+def label(
+    folder: Path,
+    /,
+    *,
+    output: Path,
+    model: str | None = None,
+    refine: str | None = None,
+    dataset: str | None = None,
+    category: str = "lesion",
+    check: int = 200,
+    seed: int = 0,
+    resume: Annotated[bool, Parameter(negative="")] = False,
+    workers: int | None = None,
+) -> int:
+    """Masks for the images of a folder that have none, with how sure each is, the least sure first: PNG files,
+    labels.csv, and coco.json for an annotation tool. See docs/labelling.md.
+
+    Parameters
+    ----------
+    folder
+        Images, and a few masks beside them or in masks/; or a data set in its official layout.
+    output
+        Folder for masks/, labels.csv, coco.json and worst.jpg, outside that of the images.
+    model
+        The network that finds the object: name of a bundled model, an ONNX file, or a run folder.
+    refine
+        A promptable model that corrects what the network found; needs cutis[train].
+    dataset
+        Which data set, where the folder holds several.
+    category
+        What the object is called in coco.json.
+    check
+        At most so many of your own masks are compared with predictions of the same images.
+    seed
+        Breaks ties between the points that the promptable model is asked with.
+    resume
+        Go on with what is in the output folder.
+    workers
+        Images at the same time. Default: one a processor core, at most 8.
+    """
+    from cutis.label import verb
+
+    ask = verb.Ask(model, refine, dataset, category, check, seed, workers)
+    return verb.run(folder, output, ask, resume=resume)
+
+
+@app.command
 def doctor(*, json: bool = False) -> int:
     """Say what works on this machine, what is missing, and what to do about it.
 

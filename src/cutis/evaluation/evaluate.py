@@ -22,7 +22,7 @@ from cutis.errors import CutisError
 from cutis.imaging.read import read_mask
 from cutis.metrics.segmentation import measure
 
-__all__ = ["Evaluation", "Failure", "Predictor", "Row", "evaluate"]
+__all__ = ["Evaluation", "Failure", "Predictor", "Row", "evaluate", "in_order"]
 
 Predictor = Callable[[Sample], NDArray[np.bool_]]
 """(H, W) bool at the size of the sample's image; raises CutisError where it has no answer. Called from threads."""
@@ -68,7 +68,7 @@ def evaluate(
     The answer does not depend on `workers`, and memory does not grow with the number of samples.
     """
     result = Evaluation([], [])
-    for outcome in _in_order(lambda sample: _measured(predict, sample), samples, workers):
+    for outcome in in_order(lambda sample: _measured(predict, sample), samples, workers):
         if isinstance(outcome, Row):
             result.rows.append(outcome)
         else:
@@ -93,8 +93,12 @@ def _measured(predict: Predictor, sample: Sample) -> Row | Failure:
     return Row(sample.dataset, sample.id, sample.group, width, height, *areas, measure(pred, truth))
 
 
-def _in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
-    """Like `map`, in threads; at most three results a worker wait at a time."""
+def in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
+    """Like `map`, in threads; at most three results a worker wait at a time.
+
+    >>> list(in_order(abs, [-2, 1, -3], workers=2))
+    [2, 1, 3]
+    """
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque = deque()
         try:
