@@ -17,11 +17,12 @@ from cutis.evaluation.evaluate import Row
 from cutis.evaluation.tables import write_json, write_rows
 from cutis.experiments import verb
 from cutis.experiments.paper import slsnet_tables
+from cutis.experiments.seeds import compare_runs, values_of
 from cutis.experiments.segmenter_run import (
     ROWS,
     Place,
 )
-from cutis.experiments.slsnet_beside import balance_of, compare_runs, values_of
+from cutis.experiments.slsnet_beside import balance_of
 from cutis.experiments.slsnet_grid import finished, run_slsnet_grid
 from cutis.experiments.slsnet_plan import SLSNetGrid, SLSNetJob, job_config, jobs_of, variant_of
 from cutis.experiments.slsnet_verb import impossible_pairs, show_slsnet_tables
@@ -120,12 +121,12 @@ def test_ours_stand_beside_the_papers(results, capsys):
 
 
 def test_comparisons_are_paired_over_images(results):
-    differences, test = compare_runs(results, "full", "baseline", "dice")
+    differences, test = compare_runs(results, "full", "baseline", "dice", scale=100)
     assert len(differences) == 2 and min(differences) > 0
     assert test.n == 12 and test.t_p < 0.01
-    expected = [values_of(results, name, "dice").mean for name in ("full", "baseline")]
+    expected = [values_of(results, name, "dice", scale=100).mean for name in ("full", "baseline")]
     assert np.mean(differences) == pytest.approx(expected[0] - expected[1])
-    assert compare_runs(results, "full", "position", "dice") is None
+    assert compare_runs(results, "full", "position", "dice", scale=100) is None
 
 
 def test_table_5_and_unknown_tables_are_named(results):

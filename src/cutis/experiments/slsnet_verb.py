@@ -15,8 +15,9 @@ from cutis.errors import CutisError
 from cutis.evaluation.statistics import pair_is_possible
 from cutis.evaluation.tables import markdown_table
 from cutis.experiments.paper import PaperRow, PaperTable, slsnet_tables
+from cutis.experiments.seeds import compare_runs, values_of
 from cutis.experiments.segmenter_run import Place, Segment
-from cutis.experiments.slsnet_beside import PAIRS, balance_of, compare_runs, costs_of, values_of
+from cutis.experiments.slsnet_beside import PAIRS, balance_of, costs_of
 from cutis.experiments.slsnet_grid import finished, read_slsnet_grid, run_slsnet_grid
 from cutis.experiments.slsnet_plan import (
     COMPARED,
@@ -138,7 +139,7 @@ def pairs_text(results: Path) -> str:
     lines = []
     for first, second in PAIRS:
         for measure in ("dice", "jaccard"):
-            if found := compare_runs(results, first, second, measure):
+            if found := compare_runs(results, first, second, measure, scale=100):
                 by_seed, test = found
                 low, high = 100 * test.difference.low, 100 * test.difference.high
                 lines.append([
@@ -174,7 +175,7 @@ def values_csv(config: SLSNetGrid, results: Path, tables: Sequence[PaperTable]) 
     for table in tables:
         for label, run, row in _lines(table):
             for measure in (m for m in table.measures if m not in COSTS):
-                value = values_of(results, variant_of(config, run), measure) if run else None
+                value = values_of(results, variant_of(config, run), measure, scale=100) if run else None
                 own = [f"{value.mean:.4f}", f"{value.sd:.4f}", value.n] if value else ["", "", 0]
                 printed = row.values[measure].mean if row and measure in row.values else ""
                 out.writerow([table.name, label, measure, *own, printed])
@@ -214,7 +215,7 @@ def _ours(config: SLSNetGrid, results: Path, run: str, measure: str) -> str:
         costs = costs_of(config, run)
         beside = f" (+{costs['attention_macs']:.2f})" if measure == "macs" and costs["attention_macs"] else ""
         return f"{costs[measure]:.2f}{beside}"
-    value = values_of(results, variant_of(config, run), measure)
+    value = values_of(results, variant_of(config, run), measure, scale=100)
     if value is None:
         return "-"
     return f"{value.mean:.2f} ± {value.sd:.2f}" if value.n > 1 else f"{value.mean:.2f}"
