@@ -678,8 +678,53 @@ def cascade(
 
 
 @train.command
+def knowledge_mining(
+    *fields: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
+    config: Path,
+    data: Path,
+    teacher: str | None = None,
+    output: Path | None = None,
+    start: Path | None = None,
+    resume: Annotated[bool, Parameter(negative="")] = False,
+    cache: Path = Path(".cache/cutis"),
+    accelerator: str = "auto",
+) -> None:
+    """Train a segmenter on few labels and on what a promptable model answers about unlabelled images (knowledge mining,
+    Sec. 2), on one device. Any field of the configuration is also a flag, as in 'cutis train supervised'; 'cutis train
+    fields --of knowledge-mining' lists them.
+
+    Parameters
+    ----------
+    config
+        YAML file with the fields of the run; see configs/knowledge-mining/.
+    data
+        Folder that holds the data sets in their official layouts.
+    teacher
+        The promptable: a run of 'cutis train prompting', or a folder with SAM's or MedSAM's weights.
+    output
+        Run folder to make; runs/<name> unless given.
+    start
+        Run folder of a supervised phase to begin the mining from, instead of training one.
+    resume
+        Go on with the run that is in the run folder.
+    cache
+        Where decoded images and the promptable's embeddings are kept.
+    accelerator
+        cpu, gpu, mps or auto.
+    """
+    from cutis.recipes.knowledge_mining_run import train_knowledge_mining_from_file
+
+    train_knowledge_mining_from_file(
+        config, fields, data, output, teacher=teacher, cache=cache, resume=resume, start=start, accelerator=accelerator
+    )
+
+
+@train.command
 def fields(
-    *, of: Literal["supervised", "distillation", "adversarial", "symmetry", "lesion", "cascade"] = "supervised"
+    *,
+    of: Literal[
+        "supervised", "distillation", "adversarial", "knowledge-mining", "symmetry", "lesion", "cascade"
+    ] = "supervised",
 ) -> None:
     """List every field of a run: name, type, what it does.
 
@@ -693,9 +738,11 @@ def fields(
     from cutis.recipes.classification_config import ClassificationConfig
     from cutis.recipes.config import SupervisedConfig, describe_fields
     from cutis.recipes.distillation_config import DistillationConfig
+    from cutis.recipes.knowledge_mining_config import KnowledgeMiningConfig
 
     models: dict[str, type[BaseModel]] = {"supervised": SupervisedConfig, "cascade": CascadeConfig}
     models |= {"adversarial": AdversarialConfig, "distillation": DistillationConfig}
+    models |= {"knowledge-mining": KnowledgeMiningConfig}
     print(describe_fields(models.get(of, ClassificationConfig)))
 
 

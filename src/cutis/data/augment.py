@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-__all__ = ["Augmentation", "Augmented", "Changes", "augment"]
+__all__ = ["Augmentation", "Augmented", "Changes", "augment", "warped"]
 
 
 class Augmentation(BaseModel):
@@ -74,8 +74,7 @@ def augment(
     plain = rng.random() < how.plain
     matrix = _affine(image.shape[0], size, None if plain else how, rng)
     image = _bytes(cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR))
-    grey = _bytes(cv2.warpAffine(mask * np.uint8(255), matrix, (size, size), flags=cv2.INTER_LINEAR))
-    mask = grey // np.uint8(128)
+    mask = warped(mask, matrix, size)
     if plain:
         return Augmented(image, mask, matrix)
     if rng.random() < how.hair:
@@ -83,6 +82,16 @@ def augment(
     if rng.random() < how.blur:
         image = _bytes(cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.4) * size / 256))
     return Augmented(_recolour(image, how, rng), mask, matrix)
+
+
+def warped(mask: NDArray[np.uint8], matrix: NDArray[np.float64], size: int) -> NDArray[np.uint8]:
+    """(S0, S0) of 0 and 1 -> (size, size) of 0 and 1, moved by `matrix`; 0 where it did not reach.
+
+    >>> warped(np.array([[0, 1], [0, 0]], np.uint8), np.array([[-1.0, 0, 1], [0, 1, 0]]), 2).tolist()
+    [[1, 0], [0, 0]]
+    """
+    grey = _bytes(cv2.warpAffine(mask * np.uint8(255), matrix, (size, size), flags=cv2.INTER_LINEAR))
+    return grey // np.uint8(128)
 
 
 def _affine(source: int, size: int, how: Augmentation | None, rng: np.random.Generator) -> NDArray[np.float64]:

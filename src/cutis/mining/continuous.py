@@ -20,8 +20,9 @@ from torch.nn import functional as F
 
 from cutis.data.taught_batches import grid_of, moved
 from cutis.imaging.frame import Frame
-from cutis.mining.prompts import NOTHING, PromptSettings
-from cutis.mining.pseudo_labels import Gates, agreement, mined
+from cutis.mining.prompts import NOTHING
+from cutis.mining.pseudo_labels import agreement, mined
+from cutis.mining.settings import Gates, PromptSettings
 from cutis.teachers.promptable import Promptable
 
 __all__ = ["Pseudo", "continuous_labels", "inverses"]

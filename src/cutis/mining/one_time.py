@@ -31,8 +31,9 @@ from cutis.errors import CutisError
 from cutis.files import atomic_write
 from cutis.imaging.preprocessing import Preprocessing
 from cutis.imaging.read import read_mask, write_mask
-from cutis.mining.prompts import Asked, PromptSettings
-from cutis.mining.pseudo_labels import Gates, Mined, agreement, mined, resized
+from cutis.mining.prompts import Asked
+from cutis.mining.pseudo_labels import Mined, agreement, mined, resized
+from cutis.mining.settings import Gates, PromptSettings
 from cutis.teachers.promptable import Promptable
 
 __all__ = ["Label", "LabelManifest", "OneTimeLabels", "make_labels", "open_labels", "plain_logits"]
@@ -86,6 +87,11 @@ class OneTimeLabels:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def empty(self) -> int:
+        """In how many images nothing was found, so that nothing was asked."""
+        return sum(row.objects == 0 for row in self.labels)
 
     def used(self, gates: Gates) -> NDArray[np.bool_]:
         """(N,): something was asked and no gate refuses the answer."""

@@ -15,36 +15,17 @@ from typing import Literal, NamedTuple
 import cv2
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
+from cutis.mining.settings import PromptSettings
 from cutis.teachers.promptable import Prompts, boxes_around
 
-__all__ = ["NOTHING", "Asked", "PromptSettings", "objects_in", "points_in", "prompts_from"]
+__all__ = ["NOTHING", "Asked", "objects_in", "points_in", "prompts_from"]
 
 NOTHING = -20.0
 """Logit where an object is not: its probability is 2e-9."""
 SPECK = 1e-3
 """With `objects: each`, what covers less of the square is no object, unless there is nothing larger."""
-
-
-class PromptSettings(BaseModel):
-    """What is asked; the paper: some points and the box (Table 3 tries each alone, and all three)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    points: int = Field(ge=0, description="x of Sec. 2.3, which the paper does not give; ours: 5")
-    box: bool
-    mask: bool = Field(description="the network's own logits as a third prompt")
-    objects: Literal["one", "each"] = Field(
-        description="one: a single prompt of all that is found, as the paper; each: one for every separate object, "
-        "and the union of the answers"
-    )
-
-    @model_validator(mode="after")
-    def _asks_something(self) -> PromptSettings:
-        if not (self.points or self.box or self.mask):
-            raise ValueError("points, box or mask: at least one is needed, or nothing is asked")
-        return self
 
 
 class Asked(NamedTuple):

@@ -1,7 +1,8 @@
 """Pseudo-labels: what a promptable model answers to prompts from a small network's prediction, and when it is trusted.
 
-Knowledge mining, Sec. 2.2-2.4. Of its masks the one is taken that the promptable thinks best of itself. Two gates, off
-in the paper, may refuse an answer: by that score, and by its agreement (Dice) with the prediction that asked for it.
+Knowledge mining, Sec. 2.2-2.4. Of its masks the one is taken that the promptable thinks best of itself. Two gates
+(`settings.Gates`), off in the paper, may refuse an answer: by that score, and by its agreement (Dice) with the
+prediction that asked for it.
 `one_time.py` and `continuous.py` are the two schedules.
 """
 
@@ -12,31 +13,15 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional as F
 
 from cutis.metrics.overlap import count, dice
-from cutis.mining.prompts import NOTHING, Asked, PromptSettings, prompts_from
+from cutis.mining.prompts import NOTHING, Asked, prompts_from
+from cutis.mining.settings import PromptSettings
 from cutis.teachers.promptable import Promptable
 
-__all__ = ["Gates", "Mined", "agreement", "mined", "resized"]
-
-
-class Gates(BaseModel):
-    """What an answer must reach to be learned from; null: every answer is, as in the paper."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    score: float | None = Field(description="the promptable's own estimate of its IoU is at least this")
-    agreement: float | None = Field(ge=0, le=1, description="Dice with the small network's mask is at least this")
-
-    def passed(self, score: float, agreement: float) -> bool:
-        """NaN passes no gate.
-
-        >>> Gates(score=None, agreement=0.7).passed(0.1, 0.8), Gates(score=0.5, agreement=None).passed(0.1, 0.8)
-        (True, False)
-        """
-        return (self.score is None or score >= self.score) and (self.agreement is None or agreement >= self.agreement)
+__all__ = ["Mined", "agreement", "mined", "resized"]
 
 
 class Mined(NamedTuple):
@@ -65,7 +50,8 @@ def mined(
     found, own = promptable.segment(embedding[asked.image].float(), asked.prompts).best()
     found, own = found.float(), own.float()
     answer = found.new_full((len(logits), *found.shape[1:]), NOTHING)
-    answer.index_reduce_(0, asked.image, found, "amax", include_self=True)
+    for row, image in enumerate(asked.image.tolist()):
+        answer[image] = torch.maximum(answer[image], found[row])
     objects.index_add_(0, asked.image, torch.ones_like(asked.image))
     total = torch.zeros_like(score).index_add_(0, asked.image, own)
     return Mined(answer, torch.where(objects > 0, total / objects.clamp(min=1), score), objects, asked)

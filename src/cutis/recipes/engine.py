@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAverag
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader
 
 from cutis.data.batches import KeySampler
@@ -79,7 +80,8 @@ class Engine(lightning.LightningModule):
             if update:
                 optimisers[name].step()
                 optimisers[name].zero_grad()
-                schedules[name].step()
+                if not isinstance(schedules[name], ReduceLROnPlateau):
+                    schedules[name].step()
             logged = {f"train/{name}_loss": loss} | {f"train/{term}": value for term, value in terms.items()}
             self.log_dict(
                 {key: value.detach() for key, value in logged.items()},
@@ -131,6 +133,10 @@ class Engine(lightning.LightningModule):
             whole = torch.stack(list(means.values())).mean()  # each data set counts the same
             self.log_dict({f"validation/{name}/{g}": mean for g, mean in means.items()}, sync_dist=True)
             self.log(f"validation/{name}", whole, prog_bar=True, sync_dist=True)
+            if name == self.options.monitor:
+                for schedule in _many(self.lr_schedulers()):
+                    if isinstance(schedule, ReduceLROnPlateau):
+                        schedule.step(whole.item())
 
     def on_validation_end(self) -> None:
         if self.options.after_epoch:

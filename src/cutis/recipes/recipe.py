@@ -24,7 +24,8 @@ class Recipe(Protocol):
     networks: nn.ModuleDict
 
     def optimisers(self, steps: int) -> dict[str, tuple[Optimizer, LRScheduler]]:
-        """One optimiser and its schedule (stepped once an update; `steps` updates in all) a name."""
+        """One optimiser and its schedule (stepped once an update; `steps` updates in all) a name. A schedule that falls
+        on a plateau is stepped once a validation instead, with the value that chooses the best weights."""
         ...
 
     def losses(self, batch: Any) -> Iterator[tuple[str, Tensor, dict[str, Tensor]]]:

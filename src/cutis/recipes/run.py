@@ -44,6 +44,7 @@ from cutis.recipes.folder import (
     thin,
     versions,
 )
+from cutis.recipes.knowledge_mining_config import KnowledgeMiningConfig
 from cutis.recipes.recipe import Recipe
 from cutis.recipes.supervised import Supervised
 
@@ -53,6 +54,7 @@ CONFIGS: Mapping[str, type[SegmentationConfig]] = {
     "supervised": SupervisedConfig,
     "distillation": DistillationConfig,
     "adversarial": AdversarialConfig,
+    "knowledge_mining": KnowledgeMiningConfig,
 }
 """The field `recipe` of a segmenter's configuration ('supervised' where there is none) -> what validates it."""
 
@@ -173,24 +175,28 @@ class Prepared:
 
 def prepare(
     config: SegmentationConfig, data: Path, folder: Path, *, cache: Path, resume: bool, start: Path | None,
-    say: Callable[[str], None],
+    say: Callable[[str], None], parts: Mapping[str, tuple[Sample, ...]] | None = None,
 ) -> Prepared:  # fmt: skip
-    """Decode the images of the run and build its network; nothing is written into `folder` yet."""
+    """Decode the images of the run and build its network; nothing is written into `folder` yet.
+
+    `parts`: another division than `parts_of` gives; training images without a mask are then allowed.
+    """
     if not is_first_process():
         say = silent
     elif (folder / "config.yaml").exists() and not resume:
         raise CutisError(f"{folder} holds a run already: give another --output, or --resume to go on with it")
-    parts = parts_of(config, data, say)
+    masked = parts is None
+    parts = parts_of(config, data, say) if parts is None else parts
     train, validation = parts.get("train", ()), thin(parts.get("validation", ()), config.validation_images)
     if not train or not validation:
         raise CutisError(f"{data}: {len(train)} training and {len(validation)} validation images: both are needed")
     caches = tuple(
-        open_cache(samples, config.preprocessing.size, cache, decoding(f"{what} images", say))
-        for samples, what in ((train, "training"), (validation, "validation"))
+        open_cache(samples, config.preprocessing.size, cache, decoding(f"{what} images", say), masks=masks)
+        for samples, what, masks in ((train, "training", masked), (validation, "validation", True))
     )
     network = build_network(config)
     facts = _facts(config, parts, caches)
-    if config.weights and not resume:
+    if config.weights and not resume and not start:
         facts["weights"] = _fill_encoder(network, config, caches[0], say)
     if start:
         facts["start"] = take_over(network, load_run(start).network, start)
@@ -210,8 +216,13 @@ def carry_out(
     nodes: int,
     accelerator: str,
     after_epoch: Callable[[int, float], None] | None,
+    epochs: int | None = None,
+    monitor: str = "dice",
 ) -> Run:
-    """Begin the run folder, or go on with it, and train `recipe` on `batches`; Dice on validation images chooses."""
+    """Begin the run folder, or go on with it, and train `recipe` on `batches`; `monitor` on validation images chooses.
+
+    `epochs`: others than the configuration's, for a recipe with a second phase.
+    """
     facts = ready.facts
     if resume:
         facts = same_data(folder, facts) | facts  # what it began from is not forgotten
@@ -220,8 +231,8 @@ def carry_out(
         begin(folder, config, facts)
     torch.set_float32_matmul_precision("high")
     options = EngineOptions(
-        config.epochs, config.accumulate, config.clip_norm, config.average, config.precision, config.patience,
-        tuple(sample.dataset for sample in ready.validation.samples), devices, nodes, accelerator, "dice", after_epoch,
+        epochs or config.epochs, config.accumulate, config.clip_norm, config.average, config.precision, config.patience,
+        tuple(sample.dataset for sample in ready.validation.samples), devices, nodes, accelerator, monitor, after_epoch,
     )  # fmt: skip
     checks = loader(
         SegmentationSet(ready.validation, config.preprocessing, None),
@@ -282,7 +293,7 @@ def _say_uniform(cache: SegmentationCache, say: Callable[[str], None]) -> None:
 
 
 def _facts(
-    config: SegmentationConfig, parts: dict[str, tuple[Sample, ...]], caches: Sequence[SegmentationCache]
+    config: SegmentationConfig, parts: Mapping[str, tuple[Sample, ...]], caches: Sequence[SegmentationCache]
 ) -> dict[str, Any]:
     counts = {
         part: {name: sum(s.dataset == name for s in samples) for name in config.datasets}
