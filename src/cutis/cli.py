@@ -1341,6 +1341,7 @@ _SERVING = frozenset(("fastapi", "starlette", "uvicorn", "python_multipart", "cr
 def main() -> None:
     """Run the command line; a user's mistake, and a part that is not installed, is one line and exit code 2."""
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # a damaged file has a line of its own
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # looking for some takes longer than an analysis
     try:
         code = app(result_action="return_value")
     except CutisError as error:
