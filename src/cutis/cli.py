@@ -484,6 +484,44 @@ def adversarial(
 
 
 @train.command
+def prompting(
+    *fields: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
+    config: Path,
+    data: Path,
+    output: Path | None = None,
+    start: Path | None = None,
+    resume: Annotated[bool, Parameter(negative="")] = False,
+    cache: Path = Path(".cache/cutis"),
+    accelerator: str = "auto",
+) -> None:
+    """Train a promptable network (a point, a box or a mask to a mask) by simulated prompts, on one device. Any field of
+    the configuration is also a flag, as in 'cutis train supervised'; 'cutis train fields --of prompting' lists them.
+
+    Parameters
+    ----------
+    config
+        YAML file with the fields of the run; see configs/promptable/.
+    data
+        Folder that holds the data sets in their official layouts.
+    output
+        Run folder to make; runs/<name> unless given.
+    start
+        Run folder whose weights the network begins with.
+    resume
+        Go on with the run that is in the run folder.
+    cache
+        Where decoded images are kept.
+    accelerator
+        cpu, gpu, mps or auto.
+    """
+    from cutis.recipes.prompting_run import train_prompting_from_file
+
+    train_prompting_from_file(
+        config, fields, data, output, cache=cache, resume=resume, start=start, accelerator=accelerator
+    )
+
+
+@train.command
 def distillation(
     *fields: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
     config: Path,

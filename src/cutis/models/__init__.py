@@ -4,6 +4,7 @@ from cutis.models import (  # noqa: F401
     enet,
     fcn,
     lesion_net,
+    promptable,
     segnet,
     slsnet,
     slsnet_discriminator,

@@ -45,6 +45,7 @@ from cutis.recipes.folder import (
     versions,
 )
 from cutis.recipes.knowledge_mining_config import KnowledgeMiningConfig
+from cutis.recipes.prompting_config import PromptingConfig
 from cutis.recipes.recipe import Recipe
 from cutis.recipes.supervised import Supervised
 
@@ -54,6 +55,7 @@ CONFIGS: Mapping[str, type[SegmentationConfig]] = {
     "supervised": SupervisedConfig,
     "distillation": DistillationConfig,
     "adversarial": AdversarialConfig,
+    "prompting": PromptingConfig,
     "knowledge_mining": KnowledgeMiningConfig,
 }
 """The field `recipe` of a segmenter's configuration ('supervised' where there is none) -> what validates it."""

@@ -21,7 +21,7 @@ from cutis.losses.overlap import dice_loss
 from cutis.losses.rank import hybrid_loss
 from cutis.recipes.config import LossSettings
 
-__all__ = ["Supervised", "answer_terms", "mask_dice", "warmup_cosine", "weighted"]
+__all__ = ["Supervised", "adamw", "answer_terms", "mask_dice", "warmup_cosine", "weighted"]
 
 
 class Supervised:
@@ -50,11 +50,7 @@ class Supervised:
         self.warmup, self.threshold = warmup, threshold
 
     def optimisers(self, steps: int) -> dict[str, tuple[Optimizer, LRScheduler]]:
-        decayed = [p for p in self.networks.parameters() if p.ndim > 1]
-        others = [p for p in self.networks.parameters() if p.ndim <= 1]  # biases and norms are not decayed
-        groups = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
-        optimiser = AdamW(groups, lr=self.learning_rate, weight_decay=self.weight_decay)
-        return {"network": (optimiser, warmup_cosine(optimiser, steps, round(self.warmup * steps)))}
+        return {"network": adamw(self.networks, self.learning_rate, self.weight_decay, steps, self.warmup)}
 
     def losses(self, batch: Batch) -> Iterator[tuple[str, Tensor, dict[str, Tensor]]]:
         logits = self.networks["network"](batch.image)
@@ -96,6 +92,17 @@ def mask_dice(logits: Tensor, mask: Tensor, threshold: float) -> Tensor:
     truth = mask.flatten(1) > 0.5
     both, either = (found & truth).sum(1), found.sum(1) + truth.sum(1)
     return torch.where(either > 0, 2 * both / either.clamp(min=1), torch.ones(()).to(logits))
+
+
+def adamw(
+    networks: nn.Module, learning_rate: float, weight_decay: float, steps: int, warmup: float
+) -> tuple[Optimizer, LRScheduler]:
+    """AdamW over all parameters, biases and norms not decayed, and its schedule; `warmup` is a share of `steps`."""
+    decayed = [p for p in networks.parameters() if p.ndim > 1]
+    others = [p for p in networks.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
+    optimiser = AdamW(groups, lr=learning_rate, weight_decay=weight_decay)
+    return optimiser, warmup_cosine(optimiser, steps, round(warmup * steps))
 
 
 def warmup_cosine(optimiser: Optimizer, steps: int, warmup: int) -> LRScheduler:
