@@ -18,16 +18,14 @@ from cutis.benchmark.latency import Protocol, interleave, spread
 from cutis.benchmark.machine import watching
 from cutis.benchmark.network import forward
 from cutis.benchmark.result import Result, Row, progress, publish
-from cutis.data.synthetic import draw_lesion
+from cutis.benchmark.untrained import make_network, write_untrained
 from cutis.errors import CutisError
 from cutis.experiments.paper import slsnet_tables
-from cutis.imaging.preprocessing import Preprocessing
 
 __all__ = ["NETWORKS", "SIZES", "cost_rows", "measure_architectures"]
 
 NETWORKS = ("slsnet", "enet", "sparsesegnet", "segnet", "unet", "fpn", "deeplabv3plus", "fcn")
 SIZES = (64, 128, 256)
-_CALIBRATED, _JUDGED = 8, 4
 
 
 def measure_architectures(networks: Sequence[str], sizes: Sequence[int], *, rounds: int, output: Path | None) -> int:
@@ -83,27 +81,14 @@ def cost_rows(costs: dict[str, dict[str, float]], times: dict[str, NDArray[np.fl
 
 def _exported(name: str, size: int, folder: Path) -> tuple[dict[str, float], dict[str, Path]]:
     """Parameters and multiply-adds of the network `name`, and its files by precision."""
-    from cutis.export.int8 import quantize
-    from cutis.export.onnx import export_onnx
     from cutis.models.budget import budget
     from cutis.recipes.config import NetworkSettings
-    from cutis.recipes.folder import build
 
-    try:
-        network = build(NetworkSettings(name=name), 0).eval()
-    except ValueError as error:
-        raise CutisError(str(error)) from error
+    network = make_network(NetworkSettings(name=name))
     found = budget(network, size)
-    steps = Preprocessing(size=size, mean=(0.743, 0.556, 0.552), std=(0.152, 0.159, 0.174))
-    files = {precision: folder / f"{name}-{size}-{precision}.onnx" for precision in ("fp32", "int8")}
-    export_onnx(network, steps, files["fp32"], name=name, version="0", threshold=0.5)
-    rng = np.random.default_rng(0)
-    drawn = [draw_lesion(rng, width=320, height=240, symmetry=2, hairs=4).image for _ in range(_CALIBRATED + _JUDGED)]
-    squares = np.stack([steps.apply(picture).square for picture in drawn])
-    quantize(
-        files["fp32"], files["int8"], calibration={"image": squares[:_CALIBRATED]},
-        judging={"image": squares[_CALIBRATED:]},
-    )  # fmt: skip
+    files, reasons = write_untrained(network, name, size, folder)
+    for precision, reason in reasons.items():
+        raise CutisError(f"{name} at {size} pixels cannot be had in {precision}: {reason}")
     costs = {
         "M parameters": found.parameters / 1e6,
         "GMAC": found.convolutions / 1e9,

@@ -64,12 +64,13 @@ class Parity:
         return {"pixels differ": f"{self.pixels:.4%}", "mean |dp|": f"{self.mean:.2g}"}
 
 
-def open_session(model: bytes | Path) -> onnxruntime.InferenceSession:
-    """One thread, the CPU, onnxruntime's own optimisations; no messages, errors are exceptions."""
+def open_session(model: bytes | Path, *, threads: int = 1) -> onnxruntime.InferenceSession:
+    """The CPU, onnxruntime's own optimisations, threads that do not spin; no messages, errors are exceptions."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4
     source = model if isinstance(model, bytes) else str(model)
     return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
