@@ -742,7 +742,8 @@ def knowledge_mining(
     output
         Run folder to make; runs/<name> unless given.
     start
-        Run folder of a supervised phase to begin the mining from, instead of training one.
+        Run folder of a supervised phase to begin the mining from, instead of training one; or of 'cutis train
+        contrastive', whose encoder the supervised phase begins with.
     resume
         Go on with the run that is in the run folder.
     cache
@@ -758,10 +759,49 @@ def knowledge_mining(
 
 
 @train.command
+def contrastive(
+    *fields: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
+    config: Path,
+    data: Path,
+    output: Path | None = None,
+    start: Path | None = None,
+    resume: Annotated[bool, Parameter(negative="")] = False,
+    cache: Path = Path(".cache/cutis"),
+    accelerator: str = "auto",
+) -> None:
+    """Train a segmenter's encoder without labels (SimCLR; knowledge mining, Sec. 2.8), on one device: other runs begin
+    with it by --start. Any field of the configuration is also a flag, as in 'cutis train supervised'; 'cutis train
+    fields --of contrastive' lists them.
+
+    Parameters
+    ----------
+    config
+        YAML file with the fields of the run; see configs/knowledge-mining/.
+    data
+        Folder that holds the data sets in their official layouts.
+    output
+        Run folder to make; runs/<name> unless given.
+    start
+        Run folder whose weights to begin from.
+    resume
+        Go on with the run that is in the run folder.
+    cache
+        Where decoded images are kept.
+    accelerator
+        cpu, gpu, mps or auto.
+    """
+    from cutis.recipes.contrastive_run import train_contrastive_from_file
+
+    train_contrastive_from_file(
+        config, fields, data, output, cache=cache, resume=resume, start=start, accelerator=accelerator
+    )
+
+
+@train.command
 def fields(
     *,
     of: Literal[
-        "supervised", "distillation", "adversarial", "knowledge-mining", "symmetry", "lesion", "cascade"
+        "supervised", "distillation", "adversarial", "knowledge-mining", "contrastive", "symmetry", "lesion", "cascade"
     ] = "supervised",
 ) -> None:
     """List every field of a run: name, type, what it does.
@@ -775,12 +815,13 @@ def fields(
     from cutis.recipes.cascade_config import CascadeConfig
     from cutis.recipes.classification_config import ClassificationConfig
     from cutis.recipes.config import SupervisedConfig, describe_fields
+    from cutis.recipes.contrastive_config import ContrastiveConfig
     from cutis.recipes.distillation_config import DistillationConfig
     from cutis.recipes.knowledge_mining_config import KnowledgeMiningConfig
 
     models: dict[str, type[BaseModel]] = {"supervised": SupervisedConfig, "cascade": CascadeConfig}
     models |= {"adversarial": AdversarialConfig, "distillation": DistillationConfig}
-    models |= {"knowledge-mining": KnowledgeMiningConfig}
+    models |= {"knowledge-mining": KnowledgeMiningConfig, "contrastive": ContrastiveConfig}
     print(describe_fields(models.get(of, ClassificationConfig)))
 
 
@@ -1163,6 +1204,43 @@ def sparsesegnet(
     )  # fmt: skip
 
 
+@experiment.command(name="knowledge-mining")
+def mining_tables(
+    *fields: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
+    config: Path,
+    data: Path,
+    output: Path,
+    plan: Annotated[bool, Parameter(negative="")] = False,
+    cache: Path = Path(".cache/cutis"),
+    accelerator: str = "auto",
+) -> int:
+    """Make the runs that knowledge mining's tables need (shares of labels, schedules, SimCLR, MedSAM, prompts) and
+    evaluate each; what is finished stays, what was cut off goes on. Any field of the configuration is also a flag:
+    --teacher runs/promptable --labelled '{kvasir_seg: [75]}'.
+
+    Parameters
+    ----------
+    config
+        YAML file of the grid; see configs/knowledge-mining/experiment.yaml.
+    data
+        Folder that holds the data sets in their official layouts.
+    output
+        Folder for all runs.
+    plan
+        Only say what would be run, and about how long it would take on this machine.
+    cache
+        Where decoded images and embeddings are kept.
+    accelerator
+        cpu, gpu, mps or auto.
+    """
+    from cutis.analysis.pipeline import predict_mask
+    from cutis.experiments.mining_verb import run_knowledge_mining
+
+    return run_knowledge_mining(
+        config, fields, data, output, plan=plan, cache=cache, accelerator=accelerator, segment=predict_mask
+    )
+
+
 @experiment.command
 def tables(
     *,
@@ -1176,9 +1254,10 @@ def tables(
     Parameters
     ----------
     results
-        Folder that 'cutis experiment se-lcn' or 'cutis experiment slsnet' filled.
+        Folder that 'cutis experiment se-lcn' or another one filled.
     table
-        Only this table (SE-LCN: 5, 6a, 6b, 7, 8a, 8b, 9, 10, 13, 14, 15; SLSNet: 3, 4, 6, 7, 8); may be repeated.
+        Only this table (SE-LCN: 5, 6a, 6b, 7, 8a, 8b, 9, 10, 13, 14, 15; SLSNet: 3, 4, 6, 7, 8; SparseSegNet: 1 to 4;
+        knowledge mining: 1 to 3, or the name of another data set); may be repeated.
     csv
         File for the same values, one a line.
     published

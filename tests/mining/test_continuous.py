@@ -11,7 +11,7 @@ import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).parent))
-from toy import SIDE, Dark  # noqa: E402
+from mining_toy import SIDE, Dark  # noqa: E402
 
 from cutis.data.augment import warped  # noqa: E402
 from cutis.data.turns import Turns  # noqa: E402

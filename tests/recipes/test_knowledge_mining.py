@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "mining"))
-from toy import Dark  # noqa: E402
+from mining_toy import Dark  # noqa: E402
 
 from cutis.data.batches import Batch  # noqa: E402
 from cutis.data.mining_batches import MiningBatch  # noqa: E402

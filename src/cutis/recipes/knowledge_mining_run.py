@@ -53,18 +53,21 @@ def train_knowledge_mining(
     """Train as `config` says on the data sets below `data`, on one device; everything that comes of it is in `folder`.
 
     `teacher`: a promptable, or the choice of one, which wins over the configuration's. `start`: the run of a supervised
-    phase, instead of training one; where `config` has no mining phase, any run whose best weights are the first ones.
+    phase, instead of training one, or a contrastive run whose encoder that phase begins with; where `config` has no
+    mining phase, any run whose best weights are the first ones.
     """
     common: dict[str, Any] = {"cache": cache, "accelerator": accelerator, "say": say}
+    pretrained = start if start is not None and recipe_of(start) == "contrastive" else None
     if config.mining is None:
         return _supervised(config, data, folder, resume=resume, start=start, after_epoch=after_epoch, **common)
     mines = config.mining.schedule != "supervised"
     promptable = _promptable(teacher or config.teacher, accelerator) if mines else None
     _remember(config, folder, start, resume)
     division = divide(config, data, say)
-    if start is None:
+    if start is None or pretrained:
         start = folder / SUPERVISED
-        stage(_supervised, config.model_copy(update={"mining": None}), data, start, say, common)
+        first = config.model_copy(update={"mining": None})
+        stage(_supervised, first, data, start, say, common | {"start": pretrained})
     _same_labels(config, start)
     begun = (folder / "checkpoints" / "last.ckpt").exists()
     if not begun:  # cut off in its first epoch: begins again, with the supervised phase and the pseudo-labels it has

@@ -27,6 +27,7 @@ from cutis.models.pretrained import refit_batch_norm
 from cutis.models.unets import fill_encoder
 from cutis.recipes.adversarial_config import AdversarialConfig
 from cutis.recipes.config import SegmentationConfig, SupervisedConfig
+from cutis.recipes.contrastive_config import ContrastiveConfig
 from cutis.recipes.distillation_config import DistillationConfig
 from cutis.recipes.engine import EngineOptions, fit
 from cutis.recipes.folder import (
@@ -57,6 +58,7 @@ CONFIGS: Mapping[str, type[SegmentationConfig]] = {
     "adversarial": AdversarialConfig,
     "prompting": PromptingConfig,
     "knowledge_mining": KnowledgeMiningConfig,
+    "contrastive": ContrastiveConfig,
 }
 """The field `recipe` of a segmenter's configuration ('supervised' where there is none) -> what validates it."""
 
@@ -201,7 +203,7 @@ def prepare(
     if config.weights and not resume and not start:
         facts["weights"] = _fill_encoder(network, config, caches[0], say)
     if start:
-        facts["start"] = take_over(network, load_run(start).network, start)
+        facts["start"] = _begin_with(network, start)
     return Prepared(caches[0], caches[1], network, facts, say)
 
 
@@ -220,10 +222,13 @@ def carry_out(
     after_epoch: Callable[[int, float], None] | None,
     epochs: int | None = None,
     monitor: str = "dice",
+    checks: Collated | None = None,
+    then: str | None = None,
 ) -> Run:
     """Begin the run folder, or go on with it, and train `recipe` on `batches`; `monitor` on validation images chooses.
 
-    `epochs`: others than the configuration's, for a recipe with a second phase.
+    `epochs`: others than the configuration's, for a recipe with a second phase. `checks`: what the validation's batches
+    are made of, if they show more than image and mask. `then`: what to do with the run, where it is no segmenter yet.
     """
     facts = ready.facts
     if resume:
@@ -236,16 +241,25 @@ def carry_out(
         epochs or config.epochs, config.accumulate, config.clip_norm, config.average, config.precision, config.patience,
         tuple(sample.dataset for sample in ready.validation.samples), devices, nodes, accelerator, monitor, after_epoch,
     )  # fmt: skip
-    checks = loader(
-        SegmentationSet(ready.validation, config.preprocessing, None),
+    validation = loader(
+        checks or SegmentationSet(ready.validation, config.preprocessing, None),
         EachOnce(len(ready.validation), config.preprocessing.size, config.batch_size),
         0,
     )
-    fit(recipe, batches, checks, options, folder, resume=resume)
-    ready.say(
-        f"done: {folder}; next: cutis evaluate {folder} --data {data}, cutis export {folder} --output {folder}/export"
-    )
+    fit(recipe, batches, validation, options, folder, resume=resume)
+    then = then or f"cutis evaluate {folder} --data {data}, cutis export {folder} --output {folder}/export"
+    ready.say(f"done: {folder}; next: {then}")
     return load_run(folder)
+
+
+def _begin_with(network: nn.Module, start: Path) -> str:
+    """Give `network` the weights of the run in `start`, of a contrastive run the encoder's; the checkpoint's hash."""
+    first = load_run(start).network
+    if recipe_of(start) != "contrastive":
+        return take_over(network, first, start)
+    if not hasattr(network, "encoder"):
+        raise CutisError(f"{type(network).__name__} has no encoder, and {start} has trained nothing else: leave it out")
+    return take_over(network.encoder, first.encoder, start)
 
 
 def _fill_encoder(
@@ -275,7 +289,7 @@ def training_batches(
 
     `pictures`: another set over the same cache, for recipes that show more than image and mask.
     """
-    shares = np.array([config.datasets[sample.dataset] for sample in cache.samples])
+    shares = np.array([config.datasets.get(sample.dataset, 1.0) for sample in cache.samples])
     images = config.epoch_images or round(shares.sum())
     sampler = KeySampler(shares, max(1, images // config.batch_size), config.batch_size, config.seed, config.size_at)
     if pictures is None:
