@@ -99,6 +99,7 @@ def test_every_config_is_found_and_its_first_line_is_a_command_that_parses():
     from cutis.cli import app
     from cutis.experiments.ablation_plan import AblationConfig
     from cutis.experiments.grid_config import GridConfig
+    from cutis.experiments.mining_plan import MiningGrid
     from cutis.experiments.slsnet_plan import SLSNetGrid
     from cutis.recipes.cascade_config import CascadeConfig
     from cutis.recipes.classification_config import ClassificationConfig
@@ -111,6 +112,7 @@ def test_every_config_is_found_and_its_first_line_is_a_command_that_parses():
     models = {
         **CONFIGS, "symmetry": ClassificationConfig, "lesion": ClassificationConfig, "cascade": CascadeConfig,
         "se-lcn": GridConfig, "slsnet": SLSNetGrid, "sparsesegnet": AblationConfig, "prune": PruningConfig,
+        "experiment knowledge-mining": MiningGrid, "knowledge-mining": CONFIGS["knowledge_mining"],
     }  # fmt: skip
     configs = sorted((ROOT / "configs").rglob("*.y*ml"))
     assert configs
@@ -123,7 +125,8 @@ def test_every_config_is_found_and_its_first_line_is_a_command_that_parses():
             kind = kind_of(ROOT / words[words.index("--config") + 1], (), symmetry=None)
             check_space(read_space(path), path, kind.load)
         else:
-            load_config(path, {}, models.get(words[1]) or models[words[2]])
+            named = (words[1], " ".join(words[1:3]), words[2])
+            load_config(path, {}, next(models[name] for name in named if name in models))
         assert f" {path.relative_to(ROOT).as_posix()}" in command[1]
         app.parse_args(command[1].split()[1:], exit_on_error=False, print_error=False)
 

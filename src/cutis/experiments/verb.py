@@ -16,6 +16,8 @@ from cutis.experiments.estimate import Estimate, estimate
 from cutis.experiments.grid import Grid, read_grid, run_grid
 from cutis.experiments.grid_config import GridConfig, jobs_of
 from cutis.experiments.measures import measures_of, spread
+from cutis.experiments.mining_grid import holds_mining
+from cutis.experiments.mining_verb import show_mining_tables
 from cutis.experiments.paper import selcn_tables
 from cutis.experiments.published import published_runs
 from cutis.experiments.segmenter_run import Segment
@@ -70,6 +72,8 @@ def show_tables(results: Path, names: Sequence[str] | None, *, csv_file: Path | 
     """Print the tables (all that have runs unless named), paired comparisons below 8b and 14; CSV into `csv_file`."""
     if holds_ablation(results):
         return show_sparsesegnet_tables(results, names, csv_file=csv_file)
+    if holds_mining(results):
+        return show_mining_tables(results, names, csv_file=csv_file)
     if holds_slsnet(results):
         return show_slsnet_tables(results, names, csv_file=csv_file)
     config = read_grid(results)
