@@ -40,6 +40,8 @@ def analyze(
     mm_per_pixel: float | None = None,
     resume: Annotated[bool, Parameter(negative="")] = False,
     workers: int | None = None,
+    runtime: str = "onnxruntime",
+    profile: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Find the lesion in each image, measure it, tell its symmetry and likely class, and write masks, overlays, maps,
     records and a report.
@@ -66,14 +68,18 @@ def analyze(
         Go on with an interrupted run: what is done is kept, what failed is tried again.
     workers
         Images analysed at the same time. Default: one a processor core, at most 16.
+    runtime
+        What runs the networks: onnxruntime, openvino or openvino-bf16 (cutis[openvino]), or fastest: the one that is so
+        on this machine.
+    profile
+        One image after the other, and at the end where the time went.
     """
     from cutis.analysis import console
     from cutis.analysis.batch import Options
-    from cutis.analysis.cascade import choose_cascade
 
-    cascade = choose_cascade(symmetry_model, class_model, not no_cascade)
-    options = Options(cascade=cascade, hair_removal=hair_removal, mm_per_pixel=mm_per_pixel, workers=workers)
-    return console.run(images, output, model=model, options=options, resume=resume, cascade_wanted=not no_cascade)
+    models = console.Models(model, symmetry_model, class_model, not no_cascade, runtime)
+    options = Options(hair_removal=hair_removal, mm_per_pixel=mm_per_pixel, workers=workers)
+    return console.run(images, output, models=models, options=options, resume=resume, profile=profile)
 
 
 @app.command

@@ -1,17 +1,23 @@
-"""Writing files so that a full disk or a killed process never leaves half of one in place of a good one."""
+"""Writing files so that a full disk or a killed process never leaves half of one in place of a good one, and seals that
+tell a file that was altered."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import os
+import re
 import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["atomic_path", "atomic_write"]
+__all__ = ["UNSEALED", "atomic_path", "atomic_write", "seal", "seal_is_whole"]
 
+UNSEALED = "seal:" + 64 * "0"
+"""What is written into a file, once, where its seal goes."""
+_SEAL = re.compile(rb"seal:[0-9a-f]{64}")
 _ASKING = threading.Lock()
 
 
@@ -43,6 +49,30 @@ def atomic_write(path: Path, content: bytes | str) -> None:
     """
     with atomic_path(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def seal(content: bytes) -> bytes:
+    """The same with `UNSEALED`, which must be in it once, replaced by the SHA-256 of `content` as it is given.
+
+    >>> sealed = seal(b"weights and " + UNSEALED.encode())
+    >>> seal_is_whole(sealed), seal_is_whole(sealed.replace(b"weights", b"Weights"))
+    (True, False)
+    """
+    if content.count(UNSEALED.encode()) != 1 or len(_SEAL.findall(content)) != 1:
+        raise ValueError("there is not one place for a seal")
+    return content.replace(UNSEALED.encode(), b"seal:" + hashlib.sha256(content).hexdigest().encode())
+
+
+def seal_is_whole(content: bytes) -> bool:
+    """Whether the content is as it was sealed; True where it never was.
+
+    >>> seal_is_whole(b"never sealed")
+    True
+    """
+    found = _SEAL.findall(content)
+    if not found:
+        return True
+    return len(found) == 1 and seal(content.replace(found[0], UNSEALED.encode())) == content
 
 
 @functools.cache

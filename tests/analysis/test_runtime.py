@@ -13,6 +13,7 @@ import pytest
 from cutis.analysis import model_file
 from cutis.analysis.runtime import Segmenter, list_models, load_model
 from cutis.errors import CutisError
+from cutis.files import UNSEALED, seal
 
 Write = Callable[..., Path]
 
@@ -77,6 +78,16 @@ def test_a_damaged_model_is_refused_by_name(toy_path: Path, tmp_path: Path, cont
     with pytest.raises(CutisError, match=r"cut\.onnx") as caught:
         load_model(path)
     assert "\n" not in str(caught.value)
+
+
+def test_an_altered_export_is_refused_by_name(write_model: Write, tmp_path: Path) -> None:
+    path = write_model(tmp_path / "sealed.onnx", seal=UNSEALED)
+    whole = seal(path.read_bytes())
+    path.write_bytes(whole)
+    assert load_model(path).info.name == "toy"
+    path.write_bytes(whole.replace(b"0.5", b"0.4", 1))
+    with pytest.raises(CutisError, match=r"sealed\.onnx was altered"):
+        load_model(path)
 
 
 def test_an_unknown_name_says_what_there_is() -> None:

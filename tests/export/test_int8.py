@@ -77,6 +77,7 @@ def test_as_many_first_convolutions_stay_in_float_as_wanted(exported, count):
 def test_metadata_differs_from_fp32_in_the_precision_alone(quantized, exported):
     before, after = (open_session(p).get_modelmeta().custom_metadata_map for p in (exported, quantized[0].path))
     assert after.pop("cutis.precision") == "int8" and before.pop("cutis.precision") == "fp32"
+    assert after.pop("cutis.seal") != before.pop("cutis.seal")
     assert before == after
     assert json.loads(after["cutis.preprocessing"])["size"] == 32
 

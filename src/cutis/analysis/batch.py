@@ -31,6 +31,7 @@ from cutis.analysis.pipeline import NO_CASCADE, Outcome, Source, analyze_image
 from cutis.analysis.report import Pictures, Report
 from cutis.analysis.results import Results, same_settings
 from cutis.analysis.runtime import Segmenter
+from cutis.analysis.runtimes import DEFAULT_RUNTIME
 from cutis.errors import CutisError
 from cutis.files import atomic_write
 from cutis.imaging.formats import reason, shown
@@ -140,12 +141,14 @@ def analyze_to_folder(
 def _settings(model: Segmenter, options: Options) -> dict[str, object]:
     """What makes the results of one run comparable."""
     symmetry, lesion = options.cascade.symmetry_info, options.cascade.class_info
+    other = {} if model.runtime == DEFAULT_RUNTIME else {"runtime": model.runtime}
     return {
         "model": model.info.sha256,
         "symmetry_model": symmetry.sha256 if symmetry else None,
         "class_model": lesion.sha256 if lesion else None,
         "hair_removal": options.hair_removal,
         "mm_per_pixel": options.mm_per_pixel,
+        **other,
     }
 
 
@@ -269,8 +272,15 @@ def _stopped(output: Path, error: OSError) -> StoppedError:
 
 
 def _in_order(one: Callable, items: Sequence, workers: int | None) -> Iterator:
-    """`one(item)` of each item, in order, by several threads, never more than a window ahead of the reader."""
+    """`one(item)` of each item, in order, by several threads, never more than a window ahead of the reader.
+
+    One worker is the reader itself: nothing then runs beside anything.
+    """
     count = min(workers or min(cores(), MAX_WORKERS), len(items))
+    if count == 1:
+        with _single_threaded_opencv():
+            yield from map(one, items)
+        return
     waiting: deque[Future] = deque()
     left = iter(items)
     with _single_threaded_opencv(), ThreadPoolExecutor(count, thread_name_prefix="cutis") as pool:

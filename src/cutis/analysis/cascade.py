@@ -25,6 +25,7 @@ from cutis.analysis.classifier import (
     load_symmetry,
 )
 from cutis.analysis.decision import decide_class, decide_symmetry
+from cutis.analysis.runtimes import DEFAULT_RUNTIME
 from cutis.errors import CutisError
 from cutis.imaging.cells import spread
 from cutis.imaging.frame import Frame
@@ -62,7 +63,9 @@ class Looked(NamedTuple):
     class_map: NDArray[np.uint8] | None = None
 
 
-def load_cascade(symmetry: Model | None = None, lesion: Model | None = None, *, threads: int = 1) -> Cascade:
+def load_cascade(
+    symmetry: Model | None = None, lesion: Model | None = None, *, threads: int = 1, runtime: str = DEFAULT_RUNTIME
+) -> Cascade:
     """Open both networks: bundled (by name) or exported (by file); None is the bundled one, if there is one.
 
     Raises `CutisError` where they do not fit together.
@@ -72,17 +75,19 @@ def load_cascade(symmetry: Model | None = None, lesion: Model | None = None, *, 
     if lesion is None and DEFAULT_CLASS in list_classifiers("lesion_class"):
         lesion = DEFAULT_CLASS
     cascade = Cascade(
-        load_symmetry(symmetry, threads=threads) if symmetry is not None else None,
-        load_lesion(lesion, threads=threads) if lesion is not None else None,
+        load_symmetry(symmetry, threads=threads, runtime=runtime) if symmetry is not None else None,
+        load_lesion(lesion, threads=threads, runtime=runtime) if lesion is not None else None,
     )
     _check_fit(cascade)
     return cascade
 
 
-def choose_cascade(symmetry: Model | None, lesion: Model | None, wanted: bool) -> Cascade:
+def choose_cascade(
+    symmetry: Model | None, lesion: Model | None, wanted: bool, *, runtime: str = DEFAULT_RUNTIME
+) -> Cascade:
     """`load_cascade`, or none if it is not wanted; both wishes at once are a wrong call."""
     if wanted:
-        return load_cascade(symmetry, lesion)
+        return load_cascade(symmetry, lesion, runtime=runtime)
     if symmetry is not None or lesion is not None:
         raise CutisError("a model for symmetry or class is given, and no cascade wanted: leave out one of them")
     return Cascade()

@@ -1,4 +1,4 @@
-"""The two classifiers of the SE-LCN cascade in onnxruntime: the symmetry network and the lesion network.
+"""The two classifiers of the SE-LCN cascade: the symmetry network and the lesion network.
 
 Each gives logits and its own Grad-CAM++ map, computed in its graph; the lesion network may take the symmetry network's
 map (the E-Layer), and gives how far the image is from those it was trained on. Files, metadata and inputs are checked
@@ -18,13 +18,13 @@ from cutis.analysis.decision import ClassRule, Conformal, SymmetryRule
 from cutis.analysis.model_file import (
     Metadata,
     ModelFile,
-    Tensor,
     bundled,
     check_tensors,
     open_model,
     resident,
     shape_of,
 )
+from cutis.analysis.runtimes import DEFAULT_RUNTIME, Tensor
 from cutis.errors import CutisError
 from cutis.imaging.cells import Cells
 
@@ -174,16 +174,18 @@ def list_classifiers(task: Task) -> list[str]:
     return bundled(task)
 
 
-def load_symmetry(model: str | os.PathLike[str], *, threads: int = 1) -> SymmetryClassifier:
+def load_symmetry(
+    model: str | os.PathLike[str], *, threads: int = 1, runtime: str = DEFAULT_RUNTIME
+) -> SymmetryClassifier:
     """Open a symmetry network, bundled (by name) or exported (by file); it stays resident.
 
     >>> load_symmetry("no-such-model")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     cutis.errors.CutisError: no model 'no-such-model': give an ONNX file that cutis exported, or one of: ...
     """
-    return resident(model, threads, "symmetry", SymmetryClassifier)
+    return resident(model, threads, "symmetry", SymmetryClassifier, runtime)
 
 
-def load_lesion(model: str | os.PathLike[str], *, threads: int = 1) -> LesionClassifier:
+def load_lesion(model: str | os.PathLike[str], *, threads: int = 1, runtime: str = DEFAULT_RUNTIME) -> LesionClassifier:
     """Open a lesion network, bundled (by name) or exported (by file); it stays resident."""
-    return resident(model, threads, "lesion_class", LesionClassifier)
+    return resident(model, threads, "lesion_class", LesionClassifier, runtime)

@@ -4,48 +4,74 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from typing import NamedTuple
 
 from cutis.analysis.batch import Options, StoppedError, analyze_to_folder
-from cutis.analysis.cascade import Cascade
+from cutis.analysis.cascade import Cascade, choose_cascade
+from cutis.analysis.profile import Profile
 from cutis.analysis.runtime import load_model
+from cutis.analysis.runtimes import DEFAULT_RUNTIME
 from cutis.analysis.words import RESEARCH_ONLY
+from cutis.errors import CutisError
 
-__all__ = ["run"]
+__all__ = ["Models", "run"]
+
+
+class Models(NamedTuple):
+    """Which networks, and what runs them; None for those that come with cutis."""
+
+    segmenter: str | None = None
+    symmetry: str | None = None
+    lesion: str | None = None
+    cascade: bool = True
+    runtime: str = DEFAULT_RUNTIME
+
+
+class _Bar(NamedTuple):
+    """`total`: how many there are. `advance`: one more is done. `say`: a line above the bar."""
+
+    total: Callable[[int], None]
+    advance: Callable[[], None]
+    say: Callable[[str], None]
 
 
 def run(
-    inputs: Sequence[Path], output: Path, *, model: str | None, options: Options, resume: bool, cascade_wanted: bool
+    inputs: Sequence[Path], output: Path, *, models: Models, options: Options, resume: bool, profile: bool = False
 ) -> int:
     """Analyse and say so; 0 if every image was analysed, 1 if some failed or the output filled up.
 
-    With `cascade_wanted`, a network for symmetry or class that `options` lack is told of, once.
+    A network for symmetry or class that is wanted and not there is told of, once. With `profile`, one image after the
+    other, and where the time went.
 
     Messages and the bar go to stderr; the summary to stdout.
     """
+    watch = Profile()
+    if profile and (options.workers or 1) > 1:
+        raise CutisError("--profile follows one image at a time: leave --workers out")
     counts: Counter[str] = Counter()
-    network = load_model(model)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
+    network = load_model(models.segmenter, runtime=models.runtime)
+    cascade = choose_cascade(models.symmetry, models.lesion, models.cascade, runtime=models.runtime)
+    options = replace(options, cascade=cascade, workers=1 if profile else options.workers)
+    watch.lap("models")
     try:
-        with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-            bar = progress.add_task("Analysing", total=None)
+        with _bar() as bar:
 
             def begin(total: int, kept: int) -> None:
-                progress.update(bar, total=total)
+                bar.total(total)
                 counts["total"], counts["kept"] = total, kept
 
             for analysis in analyze_to_folder(inputs, output, network, options, resume=resume, begin=begin):
                 counts[analysis.status] += 1
+                watch.image(analysis.times_ms)
                 if analysis.diagnosis:
                     counts["named" if analysis.diagnosis.label else "not sure"] += 1
-                progress.advance(bar)
+                bar.advance()
                 if analysis.error:
-                    console.print(f"cutis: {analysis.error}", markup=False, highlight=False, soft_wrap=True)
+                    bar.say(f"cutis: {analysis.error}")
     except StoppedError as error:
         print(f"cutis: {error}", file=sys.stderr)
         return error.exit_code
@@ -53,8 +79,30 @@ def run(
         done = counts["lesion"] + counts["no_lesion"] + counts["failed"]
         print(f"cutis: stopped at {done} of {counts['total']}; go on with --resume", file=sys.stderr)
         return 130
-    print(_summary(counts, output, _absent(options.cascade) if cascade_wanted else ""))
+    print(_summary(counts, output, _absent(options.cascade) if models.cascade else ""))
+    if profile:
+        print(f"\n{watch.table()}")
     return 1 if counts["failed"] else 0
+
+
+@contextmanager
+def _bar() -> Iterator[_Bar]:
+    """A bar on a terminal; elsewhere none, and what draws it is not loaded."""
+    if not sys.stderr.isatty():
+        yield _Bar(lambda total: None, lambda: None, lambda text: print(text, file=sys.stderr))
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("Analysing", total=None)
+        yield _Bar(
+            lambda total: progress.update(task, total=total),
+            lambda: progress.advance(task),
+            lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True),
+        )
 
 
 def _absent(cascade: Cascade) -> str:

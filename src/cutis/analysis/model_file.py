@@ -1,11 +1,11 @@
-"""An ONNX file of cutis's contract in onnxruntime: found by name or path, checked before it runs, resident afterwards.
+"""An ONNX file of cutis's contract: found by name or path, checked before it runs, resident afterwards.
 
 The file says itself what it is for and how it wants its images: the ONNX metadata `cutis.*`, written by the export.
 Nothing else is believed: a file that is cut short, altered, from a newer cutis, for another task or from somewhere else
 is refused by name.
 
 One thread a request is the default: below 10 ms a network gains little from a second one, and a folder keeps the other
-cores busy with other images. Idle threads do not spin, which would take the cores from those other images.
+cores busy with other images. What runs the file is `runtimes`' matter.
 """
 
 from __future__ import annotations
@@ -13,20 +13,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, Json, ValidationError
 
+from cutis.analysis.runtimes import DEFAULT_RUNTIME, Session, Tensor, open_session
 from cutis.errors import CutisError
+from cutis.files import seal_is_whole
 from cutis.imaging.preprocessing import Preprocessing
 from cutis.records import ModelInfo
-
-if TYPE_CHECKING:
-    import onnxruntime
 
 __all__ = [
     "FORMAT",
@@ -45,8 +44,6 @@ FORMAT = 1
 
 Loaded = TypeVar("Loaded")
 Described = TypeVar("Described", bound="Metadata")
-Tensor = tuple[str, str, Sequence[int | str | None]]
-"""Name, type and shape (without the batch) of an input or output."""
 
 
 class Metadata(BaseModel):
@@ -65,6 +62,7 @@ class ModelFile(NamedTuple):
     content: bytes
     source: str
     threads: int
+    runtime: str = DEFAULT_RUNTIME
 
 
 class _Listed(BaseModel):
@@ -82,7 +80,13 @@ def bundled(task: str) -> list[str]:
     return sorted(name for name, entry in _listing().items() if entry.task == task)
 
 
-def resident(model: str | os.PathLike[str], threads: int, task: str, make: Callable[[ModelFile], Loaded]) -> Loaded:
+def resident(
+    model: str | os.PathLike[str],
+    threads: int,
+    task: str,
+    make: Callable[[ModelFile], Loaded],
+    runtime: str = DEFAULT_RUNTIME,
+) -> Loaded:
     """Open a bundled model (by name) or a file, with `make`; asked for again, the same object is returned.
 
     A file that changed is loaded afresh. `task` chooses the names that a message offers.
@@ -91,12 +95,12 @@ def resident(model: str | os.PathLike[str], threads: int, task: str, make: Calla
     entry = _listing().get(wanted)
     if entry is not None:
         path = Path(str(resources.files("cutis") / "weights" / entry.file))
-        return _resident(path, _stamp(path, wanted), threads, entry.sha256, make)
+        return _resident(path, _stamp(path, wanted), (threads, runtime), entry.sha256, make)
     path = Path(wanted)
     if not path.is_file():
         names = ", ".join(bundled(task)) or "none (this installation came without such weights)"
         raise CutisError(f"no model '{wanted}': give an ONNX file that cutis exported, or one of: {names}")
-    return _resident(path.resolve(), _stamp(path, wanted), threads, None, make)
+    return _resident(path.resolve(), _stamp(path, wanted), (threads, runtime), None, make)
 
 
 def task_of(model: str | os.PathLike[str]) -> str:
@@ -109,35 +113,26 @@ def task_of(model: str | os.PathLike[str]) -> str:
     entry = _listing().get(wanted)
     if entry is not None:
         return entry.task
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
     try:
-        facts = onnxruntime.InferenceSession(wanted, options).get_modelmeta().custom_metadata_map
+        facts = open_session(Path(wanted).read_bytes(), DEFAULT_RUNTIME, 1).metadata
     except Exception:  # onnxruntime's exceptions share no base class; who opens the file says what is wrong with it
         return "segmentation"
     return facts.get("cutis.task", "segmentation")
 
 
-def open_model(
-    file: ModelFile, task: str, kind: type[Described]
-) -> tuple[ModelInfo, Described, onnxruntime.InferenceSession]:
+def open_model(file: ModelFile, task: str, kind: type[Described]) -> tuple[ModelInfo, Described, Session]:
     """A session, what its metadata says (checked against `kind`), and what a record says about it."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = file.threads
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 4  # what goes wrong comes back as an exception
+    if not seal_is_whole(file.content):
+        raise CutisError(f"{file.source} was altered after its export (its seal is broken): copy or export it again")
     try:
-        session = onnxruntime.InferenceSession(file.content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's exceptions share no base class
+        session = open_session(file.content, file.runtime, file.threads)
+    except CutisError:
+        raise
+    except Exception as error:  # the runtimes' exceptions share no base class
         raise CutisError(
-            f"{file.source} is not a model that onnxruntime can open ({_line(error)}): copy or export it again"
+            f"{file.source} is not a model that {file.runtime} can open ({_line(error)}): copy or export it again"
         ) from error
-    found = _metadata(session.get_modelmeta().custom_metadata_map, file.source, task, kind)
+    found = _metadata(session.metadata, file.source, task, kind)
     info = ModelInfo(
         name=found.name,
         version=found.version,
@@ -147,16 +142,15 @@ def open_model(
     return info, found, session
 
 
-def shape_of(session: onnxruntime.InferenceSession, name: str) -> list[int | str | None]:
+def shape_of(session: Session, name: str) -> list[int | str | None]:
     """Shape (without the batch) of an input or output; [] where there is none of that name."""
-    values = (*session.get_inputs(), *session.get_outputs())
-    return next((list(value.shape[1:]) for value in values if value.name == name), [])
+    values = (*session.inputs, *session.outputs)
+    return next((list(shape) for found, _, shape in values if found == name), [])
 
 
-def check_tensors(session: onnxruntime.InferenceSession, expected: Sequence[Tensor], source: str) -> None:
+def check_tensors(session: Session, expected: Sequence[Tensor], source: str) -> None:
     """Inputs and outputs, in this order, are those of the contract; for a size that it leaves free, `shape_of`."""
-    values = (*session.get_inputs(), *session.get_outputs())
-    found = [(value.name, value.type, list(value.shape[1:])) for value in values]
+    found = [*session.inputs, *session.outputs]
     if found != list(expected):
         raise CutisError(f"{source} takes and gives {found}, not {list(expected)}: export it again")
 
@@ -184,7 +178,11 @@ def _stamp(path: Path, name: str) -> tuple[int, int]:
 
 @lru_cache(maxsize=12)
 def _resident(
-    path: Path, stamp: tuple[int, int], threads: int, sha256: str | None, make: Callable[[ModelFile], Loaded]
+    path: Path,
+    stamp: tuple[int, int],
+    how: tuple[int, str],
+    sha256: str | None,
+    make: Callable[[ModelFile], Loaded],
 ) -> Loaded:
     try:
         content = path.read_bytes()
@@ -192,10 +190,10 @@ def _resident(
         raise CutisError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
         raise CutisError(f"{path} is not the file that came with cutis (its SHA-256 differs): install cutis again")
-    return make(ModelFile(content, str(path), threads))
+    return make(ModelFile(content, str(path), *how))
 
 
-def _metadata(written: dict[str, str], source: str, task: str, kind: type[Described]) -> Described:
+def _metadata(written: Mapping[str, str], source: str, task: str, kind: type[Described]) -> Described:
     declared = written.get("cutis.format")
     if declared is None:
         raise CutisError(f"{source} was not exported by cutis (no cutis.format in its metadata): run `cutis export`")

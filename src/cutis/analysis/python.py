@@ -15,6 +15,7 @@ from cutis.analysis.batch import Options, analyze_files, analyze_to_folder
 from cutis.analysis.cascade import choose_cascade
 from cutis.analysis.pipeline import analyze_image
 from cutis.analysis.runtime import Segmenter, load_model
+from cutis.analysis.runtimes import DEFAULT_RUNTIME
 from cutis.imaging.formats import shown
 from cutis.imaging.read import find_images
 from cutis.records import Analysis
@@ -36,6 +37,7 @@ def analyze(
     mm_per_pixel: float | None = None,
     output: str | os.PathLike[str] | None = None,
     workers: int | None = None,
+    runtime: str = DEFAULT_RUNTIME,
 ) -> list[Analysis]: ...
 
 
@@ -51,6 +53,7 @@ def analyze(
     mm_per_pixel: float | None = None,
     output: str | os.PathLike[str] | None = None,
     workers: int | None = None,
+    runtime: str = DEFAULT_RUNTIME,
 ) -> Analysis | list[Analysis]: ...
 
 
@@ -65,6 +68,7 @@ def analyze(
     mm_per_pixel: float | None = None,
     output: str | os.PathLike[str] | None = None,
     workers: int | None = None,
+    runtime: str = DEFAULT_RUNTIME,
 ) -> Analysis | list[Analysis]:
     """Analyse one image, a folder, or several paths.
 
@@ -74,7 +78,8 @@ def analyze(
     report.html are written there as `cutis analyze` does. `mm_per_pixel` is the scale of the full-size picture.
 
     Where a lesion is found, the symmetry and the class network answer too: those that come with cutis, where they do,
-    or `symmetry_model` and `class_model`, exported files; none with `cascade=False`.
+    or `symmetry_model` and `class_model`, exported files; none with `cascade=False`. `runtime` is what runs them:
+    'onnxruntime', 'openvino', 'openvino-bf16' or 'fastest'.
 
     Research use only, never a diagnosis.
 
@@ -84,8 +89,8 @@ def analyze(
     >>> analysis.status, analysis.lesion.diameter_mm is not None
     ('lesion', True)
     """
-    network = model if isinstance(model, Segmenter) else load_model(model)
-    networks = choose_cascade(symmetry_model, class_model, cascade)
+    network = model if isinstance(model, Segmenter) else load_model(model, runtime=runtime)
+    networks = choose_cascade(symmetry_model, class_model, cascade, runtime=runtime)
     options = Options(cascade=networks, hair_removal=hair_removal, mm_per_pixel=mm_per_pixel, workers=workers)
     if output is not None:
         if isinstance(source, (bytes, np.ndarray)):

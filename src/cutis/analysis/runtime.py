@@ -1,4 +1,4 @@
-"""The segmentation network in onnxruntime: pixels in, probability of 'lesion' out.
+"""The segmentation network: pixels in, probability of 'lesion' out.
 
 The file says itself how it wants its images and where its probability is cut; `model_file` has found, checked and
 opened it.
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cutis.analysis.model_file import FORMAT, Metadata, ModelFile, bundled, check_tensors, open_model, resident
+from cutis.analysis.runtimes import DEFAULT_RUNTIME
 
 __all__ = ["DEFAULT_MODEL", "FORMAT", "Segmenter", "list_models", "load_model"]
 
@@ -25,11 +26,13 @@ class _Metadata(Metadata):
 
 
 class Segmenter:
-    """A loaded network: `info` names it, `preprocessing` and `threshold` are what it was trained and tuned with."""
+    """A loaded network: `info` names it, `preprocessing` and `threshold` are what it was trained and tuned with,
+    `runtime` is what runs it."""
 
     def __init__(self, file: ModelFile) -> None:
         self.info, found, self._session = open_model(file, TASK, _Metadata)
         self.preprocessing, self.threshold, self.threads = found.preprocessing, found.threshold, file.threads
+        self.runtime = self._session.runtime
         size = found.preprocessing.size
         expected = [("image", "tensor(uint8)", [size, size, 3]), ("probability", "tensor(float)", [1, size, size])]
         check_tensors(self._session, expected, file.source)
@@ -55,13 +58,16 @@ def list_models() -> list[str]:
     return bundled(TASK)
 
 
-def load_model(model: str | os.PathLike[str] | None = None, *, threads: int = 1) -> Segmenter:
+def load_model(
+    model: str | os.PathLike[str] | None = None, *, threads: int = 1, runtime: str = DEFAULT_RUNTIME
+) -> Segmenter:
     """Open a segmenter that comes with cutis (by name; None is the default one) or an ONNX file that cutis exported.
 
-    A model stays resident: asked for again, the same one is returned. `threads` is what one request may use.
+    A model stays resident: asked for again, the same one is returned. `threads` is what one request may use, `runtime`
+    one of `runtimes.RUNTIMES` or 'fastest'.
 
     >>> load_model("no-such-model")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     cutis.errors.CutisError: no model 'no-such-model': give an ONNX file that cutis exported, or one of: ...
     """
-    return resident(DEFAULT_MODEL if model is None else model, threads, TASK, Segmenter)
+    return resident(DEFAULT_MODEL if model is None else model, threads, TASK, Segmenter, runtime)

@@ -25,7 +25,7 @@ from cutis.data.labels import Task
 from cutis.export.onnx import TOLERANCE, Exported, Form, Normalise, Weights, describe, standardised, write_form
 from cutis.export.parity import Answers, Feeds, open_session
 from cutis.export.unlikeness import Unlikeness, Whitening
-from cutis.files import atomic_write
+from cutis.files import UNSEALED, atomic_write, seal
 from cutis.imaging.cells import Cells
 from cutis.imaging.lesion_area import Masking
 from cutis.imaging.preprocessing import Preprocessing
@@ -101,8 +101,10 @@ def complete(path: Path, output: Path, facts: Mapping[str, str]) -> str:
 
     model = onnx.load(path)
     known = {entry.key: entry.value for entry in model.metadata_props}
-    onnx.helper.set_model_props(model, known | {f"cutis.{key}": value for key, value in facts.items()})
-    content = model.SerializeToString()
+    onnx.helper.set_model_props(
+        model, known | {f"cutis.{key}": value for key, value in {**facts, "seal": UNSEALED}.items()}
+    )
+    content = seal(model.SerializeToString())
     open_session(content)  # what cannot be opened is not written
     atomic_write(output, content)
     return hashlib.sha256(content).hexdigest()

@@ -35,7 +35,7 @@ from cutis.export import graph
 from cutis.export.agreement import compare_classifiers
 from cutis.export.parity import Feeds, compare_over, open_session, probabilities
 from cutis.export.shuffle import shuffle_in_blocks
-from cutis.files import atomic_write
+from cutis.files import UNSEALED, atomic_write, seal
 
 if TYPE_CHECKING:
     import onnx
@@ -301,9 +301,9 @@ def _finish(model: onnx.ModelProto, source: onnx.ModelProto) -> bytes:
 
     graph.strip(model)
     facts = {entry.key: entry.value for entry in source.metadata_props}
-    onnx.helper.set_model_props(model, {**facts, "cutis.precision": "int8"})
+    onnx.helper.set_model_props(model, {**facts, "cutis.precision": "int8", "cutis.seal": UNSEALED})
     onnx.checker.check_model(model, full_check=True)
-    return model.SerializeToString()
+    return seal(model.SerializeToString())
 
 
 @contextlib.contextmanager

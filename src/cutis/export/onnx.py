@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from cutis.errors import CutisError
 from cutis.export import graph
 from cutis.export.parity import Answers, Feeds, answers, open_session
-from cutis.files import atomic_write
+from cutis.files import UNSEALED, atomic_write, seal
 from cutis.imaging.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -148,9 +148,10 @@ def write_form(form: Form, path: Path, *, weights: Weights, facts: Mapping[str, 
     graph.strip(model)
     if weights == "float16":
         graph.store_in_half(model)
-    onnx.helper.set_model_props(model, {f"cutis.{key}": value for key, value in facts.items()})
+    onnx.helper.set_model_props(model, {f"cutis.{key}": value for key, value in {**facts, "seal": UNSEALED}.items()})
     content, opset = _lowest_valid(model)
     differences = _check_against_torch(form, content, path)
+    content = seal(content)
     atomic_write(path, content)
     return Exported(path, opset, len(content), hashlib.sha256(content).hexdigest(), differences)
 
