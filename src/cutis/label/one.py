@@ -24,7 +24,7 @@ from cutis.metrics.overlap import count, dice
 
 if TYPE_CHECKING:
     from cutis.data.samples import Sample
-    from cutis.mining.prompts import PromptSettings
+    from cutis.mining.settings import PromptSettings
     from cutis.teachers.promptable import Promptable
 
 __all__ = ["Answer", "Asking", "Row", "Source", "label_one"]
@@ -88,45 +88,56 @@ def label_one(sample: Sample, file: str, target: str, asking: Asking, *, predict
         made = _predicted(sample.image, zlib.crc32(file.encode()), asking)
         if given is None:
             source: Source = "nothing found" if not made.mask.any() else made.source
-            return Answer(_row(file, target, source, made.mask, **made.facts), made.mask)
+            return Answer(_row(file, target, source, made.mask, made.sure), made.mask)
         if given.shape != made.mask.shape:
             sizes = (f"{mask.shape[1]} x {mask.shape[0]}" for mask in (given, made.mask))
             raise CutisError("its mask is {} and the image {} pixels: give a mask of its size".format(*sizes))
         fit = float(dice(count(made.mask, given)))
-        return Answer(_row(file, target, "given", given, **made.facts, dice=fit), given)
+        return Answer(_row(file, target, "given", given, made.sure, dice=fit), given)
     except CutisError as error:
-        return Answer(_row(file, "", "failed", None, confidence=0.0, error=str(error)), None)
+        return Answer(_row(file, "", "failed", None, _Sure(0.0), error=str(error)), None)
+
+
+class _Sure(NamedTuple):
+    """What a `Row` says of how sure a prediction is."""
+
+    confidence: float = math.nan
+    expected: float = math.nan
+    flips: float = math.nan
+    refined: float = math.nan
+    score: float = math.nan
 
 
 class _Made(NamedTuple):
     mask: NDArray[np.bool_]
     source: Literal["predicted", "refined"]
-    facts: dict[str, float]
+    sure: _Sure
 
 
 def _predicted(image: Path, tie: int, asking: Asking) -> _Made:
     looks = Flips(asking.model)
     mask = predict_mask(image, looks)  # type: ignore[arg-type]
     height, width = mask.shape
-    sure = sureness(looks.seen, looks.threshold, width, height)
-    confidence = sure.product if mask.any() else 0.0
-    facts = {"confidence": confidence, "expected": sure.expected, "flips": sure.agreement}
+    looked = sureness(looks.seen, looks.threshold, width, height)
+    sure = _Sure(looked.product if mask.any() else 0.0, looked.expected, looked.agreement)
     if asking.promptable is None or asking.prompts is None or not mask.any():
-        return _Made(mask, "predicted", facts)
+        return _Made(mask, "predicted", sure)
     rng = np.random.default_rng((asking.seed, tie))
     asked = Refined(asking.promptable, looks.seen.mean(0), asking.prompts, rng, asking.device)
     better = predict_mask(image, asked)  # type: ignore[arg-type]
     agreed = float(dice(count(better, mask)))
-    facts |= {"confidence": confidence * agreed, "refined": agreed, "score": asked.score}
-    return _Made(better, "refined", facts) if better.any() else _Made(mask, "predicted", facts)
+    sure = sure._replace(confidence=sure.confidence * agreed, refined=agreed, score=asked.score)
+    return _Made(better, "refined", sure) if better.any() else _Made(mask, "predicted", sure)
 
 
 def _row(
-    file: str, target: str, source: Source, mask: NDArray[np.bool_] | None, *, confidence: float = math.nan,
-    expected: float = math.nan, flips: float = math.nan, refined: float = math.nan, score: float = math.nan,
-    dice: float = math.nan, error: str = "",
+    file: str, target: str, source: Source, mask: NDArray[np.bool_] | None, sure: _Sure = _Sure(),  # noqa: B008
+    *, dice: float = math.nan, error: str = "",
 ) -> Row:  # fmt: skip
     height, width = (0, 0) if mask is None else mask.shape
     share = 0.0 if mask is None else float(mask.mean())
-    numbers = (round(float(value), 4) for value in (confidence, expected, flips, refined, score))
-    return Row(file, source, *numbers, round(share, 6), width, height, round(dice, 4), target, error)
+    rounded = {name: round(float(value), 4) for name, value in sure._asdict().items()}
+    return Row(
+        file=file, source=source, **rounded, area_share=round(share, 6), width=width, height=height,
+        dice=round(dice, 4), mask=target, error=error,
+    )  # fmt: skip

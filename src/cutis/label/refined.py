@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from cutis.mining.prompts import PromptSettings
+    from cutis.mining.settings import PromptSettings
     from cutis.teachers.promptable import Promptable
 
 __all__ = ["PROMPTS", "Refined"]

@@ -141,7 +141,7 @@ def _asking(ask: Ask) -> tuple[Asking, dict[str, Any], int]:
         made = load_run(Path(ask.model))
         device = "cuda" if torch.cuda.is_available() else "cpu"
         model: Any = NetworkModel(made.network, made.preprocessing, threshold=made.threshold, device=device)
-        settings = {"model": made.name, "model_sha256": digest(best_checkpoint(Path(ask.model)))}
+        settings: dict[str, Any] = {"model": made.name, "model_sha256": digest(best_checkpoint(Path(ask.model)))}
         workers = 1  # torch has the cores or a GPU
     else:
         from cutis.analysis.runtime import load_model
