@@ -1289,7 +1289,8 @@ def _idle(busy: bool) -> None:
 
 @benchmark.default
 def all_speed(*, rounds: int = 30, cache: Path = _CACHE, output: Path = _RESULTS, busy: _Busy = False) -> int:
-    """Both bundled networks and the whole pipeline against U (see `network` and `pipeline`).
+    """All of `network`, `pipeline`, `peers`, `latency` and `roofline`, then `plots`: in under ten minutes on two cores,
+    once the peers are exported.
 
     Parameters
     ----------
@@ -1302,7 +1303,134 @@ def all_speed(*, rounds: int = 30, cache: Path = _CACHE, output: Path = _RESULTS
     """
     _idle(busy)
     network(rounds=rounds, cache=cache, output=output, busy=True)
-    return pipeline(rounds=rounds, cache=cache, output=output, busy=True)
+    pipeline(rounds=rounds, cache=cache, output=output, busy=True)
+    peers(rounds=max(1, rounds // 3), cache=cache, output=output, busy=True)
+    latency(rounds=max(1, rounds // 3), cache=cache, output=output, busy=True)
+    roofline(rounds=rounds, cache=cache, output=output, busy=True)
+    return plots(results=output)
+
+
+@benchmark.command
+def peers(
+    *names: str,
+    size: int = 256,
+    rounds: int = 15,
+    accuracy: Annotated[list[Path] | None, Parameter(negative="")] = None,
+    dataset: str = "isic2018_task1",
+    runtime: str = "onnxruntime",
+    cache: Path = _CACHE,
+    output: Path = _RESULTS,
+    busy: _Busy = False,
+) -> int:
+    """Ours beside what a user would pick instead, fp32 and INT8: latency on one thread and on all, loading, memory,
+    size, multiply-adds, accuracy where it was measured; needs cutis[train].
+
+    Parameters
+    ----------
+    names
+        Bundled models, ONNX files that 'cutis export' wrote, peers by name (unet-resnet34, sam-vit-b, ...); ours and
+        every peer unless given.
+    size
+        Side of the pictures for peers that take any, pixels.
+    rounds
+        How often each has its turn; what takes seconds has three.
+    accuracy
+        summary.json of a 'cutis evaluate' of a model among these; may be repeated. Those in the output folder
+        (accuracy-*.json) unless given.
+    dataset
+        Which of their data sets.
+    runtime
+        What runs models of cutis's contract, see 'cutis analyze --runtime'.
+    cache
+        Where the peers' files are kept.
+    output
+        Folder for peers.json and peer-targets.json.
+    """
+    _idle(busy)
+    from cutis.benchmark.versus import measure_peers
+
+    found = accuracy if accuracy is not None else sorted(output.glob("accuracy-*.json"))
+    return measure_peers(
+        names, size=size, rounds=rounds, accuracy=found, dataset=dataset, runtime=runtime, cache=cache, output=output
+    )
+
+
+@benchmark.command
+def latency(
+    *names: str,
+    size: Annotated[tuple[int, ...], Parameter(negative="")] = (128, 256, 384, 512),
+    threads: Annotated[tuple[int, ...], Parameter(negative="")] = (),
+    rounds: int = 10,
+    runtime: str = "onnxruntime",
+    cache: Path = _CACHE,
+    output: Path = _RESULTS,
+    busy: _Busy = False,
+) -> int:
+    """How a forward pass grows with the image's side, and what more threads give; needs cutis[train].
+
+    Parameters
+    ----------
+    names
+        Peers that take any side; ours (sparsesegnet), LRASPP and U-Net unless given.
+    size
+        Side of the pictures, pixels; may be repeated.
+    threads
+        How many threads, at 256 pixels; may be repeated. From one to all unless given.
+    rounds
+        How often each has its turn.
+    runtime
+        What runs them, see 'cutis analyze --runtime'.
+    cache
+        Where the peers' files are kept.
+    output
+        Folder for latency.json.
+    """
+    _idle(busy)
+    from cutis.benchmark.scaling import NETWORKS, measure_latency
+
+    return measure_latency(names or NETWORKS, size, threads, rounds=rounds, runtime=runtime, cache=cache, output=output)
+
+
+@benchmark.command
+def roofline(
+    *models: str, size: int = 256, rounds: int = 30, cache: Path = _CACHE, output: Path = _RESULTS, busy: _Busy = False
+) -> int:
+    """How near models come to what one thread of this machine can do at most, operator by operator.
+
+    Parameters
+    ----------
+    models
+        Bundled models, ONNX files that 'cutis export' wrote, peers by name; the bundled INT8 and fp32 unless given.
+    size
+        Side of the pictures for peers that take any, pixels.
+    rounds
+        How often each has its turn.
+    cache
+        Where the peers' files are kept.
+    output
+        Folder for roofline.json.
+    """
+    _idle(busy)
+    from cutis.benchmark.contenders import OURS
+    from cutis.benchmark.roofline import measure_roofline
+
+    return measure_roofline(models or OURS, size=size, rounds=rounds, cache=cache, output=output)
+
+
+@benchmark.command
+def plots(*, results: Path = _RESULTS, images: Path = Path("docs/images")) -> int:
+    """Draw what was measured: accuracy against latency, latency against threads and against the image's side.
+
+    Parameters
+    ----------
+    results
+        Folder of peers.json and latency.json.
+    images
+        Folder for the SVG files.
+    """
+    from cutis.benchmark.plots import draw_plots
+
+    return draw_plots(results, images)
 
 
 @benchmark.command
@@ -1431,6 +1559,67 @@ def architectures(
     from cutis.benchmark.architectures import NETWORKS, measure_architectures
 
     return measure_architectures(networks or NETWORKS, size, rounds=rounds, output=output)
+
+
+@benchmark.command(name="opencv")
+def beside_opencv(
+    model: str | None = None, /, *, rounds: int = 30, output: Path = _RESULTS, busy: _Busy = False
+) -> int:
+    """The analysis beside the few lines of OpenCV that parts of it could be: decoding whole, black-hat and Telea.
+
+    Parameters
+    ----------
+    model
+        Name of a bundled model or an ONNX file; the one `analyze` uses unless given.
+    rounds
+        How often each has its turn.
+    output
+        Folder for opencv.json.
+    """
+    _idle(busy)
+    from cutis.benchmark.opencv import measure_against_opencv
+
+    return measure_against_opencv(model, rounds=rounds, output=output)
+
+
+@benchmark.command(name="start")
+def cold_start(*, rounds: int = 20, output: Path = _RESULTS, busy: _Busy = False) -> int:
+    """One image from a cold start, process to exit, against bare imports of onnxruntime and OpenCV.
+
+    Parameters
+    ----------
+    rounds
+        How often each is started.
+    output
+        Folder for start.json.
+    """
+    _idle(busy)
+    from cutis.benchmark.start import measure_start
+
+    return measure_start(rounds=rounds, output=output)
+
+
+@benchmark.command
+def folder(
+    model: str | None = None, /, *, images: int = 1000, rounds: int = 3, output: Path = _RESULTS, busy: _Busy = False
+) -> int:
+    """Images a second of a folder of drawn 600x450 pictures, on two cores against one.
+
+    Parameters
+    ----------
+    model
+        Name of a bundled model or an ONNX file; the one `analyze` uses unless given.
+    images
+        How many images the folder holds.
+    rounds
+        How often it is analysed with one worker and with two.
+    output
+        Folder for folder.json.
+    """
+    _idle(busy)
+    from cutis.benchmark.folder import measure_folder
+
+    return measure_folder(model, images=images, rounds=rounds, output=output)
 
 
 @benchmark.command

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 from pathlib import Path
@@ -12,8 +13,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from cutis import cli
+from cutis.benchmark import peaks, peers, scaling
 from cutis.benchmark import reference as yardstick
 from cutis.benchmark.cascade import WHOLE
+from cutis.benchmark.peers import ENCODERS, PEERS
 from cutis.benchmark.pipeline import drawn_jpeg
 from cutis.data.synthetic import write_folder
 from cutis.errors import CutisError
@@ -57,27 +60,45 @@ def write_model(path: Path, precision: str, threshold: str = "0.5") -> Path:
     return path
 
 
+def write_peer(cache: Path, name: str, side: int, **reasons: str) -> Path:
+    """A peer that was exported already: the toy, in the precisions that have no reason against them."""
+    peer = PEERS[name]
+    folder = cache / "peers" / f"{name}-{side}-{peer.package}-0"
+    folder.mkdir(parents=True)
+    files = {precision: f"{precision}.onnx" for precision in ("fp32", "int8") if precision not in reasons}
+    for precision, file in files.items():
+        if name in ENCODERS:
+            write_encoder(folder / file)
+        else:
+            write_model(folder / file, precision)
+    products = {"parameters": 5, "weighted": 7, "attention": 0}
+    (folder / "facts.json").write_text(json.dumps({"products": products, "files": files, "reasons": reasons}))
+    return folder
+
+
+def write_encoder(path: Path) -> None:
+    """Something that takes what an encoder of 1024 pixels takes."""
+    node = helper.make_node("GlobalMaxPool", ["image"], ["embedding"])
+    values = [
+        helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 1024, 1024]),
+        helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [1, 3, 1, 1]),
+    ]
+    graph = helper.make_graph([node], "encoder", values[:1], values[1:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+
 @pytest.fixture
 def cache(tmp_path, monkeypatch) -> Path:
     """A yardstick that is there already (and small), so that none is exported."""
     folder = tmp_path / "cache"
-    folder.mkdir()
-    node = helper.make_node("Relu", ["image"], ["out"])
-    sides = [1, 3, yardstick.SIDE, yardstick.SIDE]
-    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, sides) for name in ("image", "out")]
-    model = helper.make_model(
-        helper.make_graph([node], "U", values[:1], values[1:]),
-        opset_imports=[helper.make_opsetid("", 17)],
-        ir_version=8,
-    )
-    monkeypatch.setattr(yardstick.metadata, "version", lambda name: "0")
-    onnx.save(model, folder / f"unet-resnet34-{yardstick.SIDE}-smp-0.onnx")
+    monkeypatch.setattr(peers.metadata, "version", lambda name: "0")
+    write_peer(folder, yardstick.YARDSTICK, yardstick.SIDE)
     return folder
 
 
-def call(*words: object) -> int:
+def call(*words: object, busy: bool = True) -> int:
     """The verb, told that other work may be running: tests run beside it."""
-    return cli.app([*map(str, words), "--busy"], result_action="return_value")
+    return cli.app([*map(str, words), *(["--busy"] if busy else [])], result_action="return_value")
 
 
 def test_network(tmp_path, cache):
@@ -145,8 +166,97 @@ def test_data(tmp_path):
 
 
 def test_yardstick_is_not_made_twice(cache):
-    assert yardstick.reference_file(cache).parent == cache
+    assert yardstick.reference_file(cache).is_relative_to(cache)
     assert yardstick.reference(cache)() is not None
+
+
+def test_peers(tmp_path, cache):
+    ours = [write_model(tmp_path / f"{precision}.onnx", precision) for precision in ("int8", "fp32")]
+    write_peer(cache, "lraspp-mobilenetv3", 256)
+    write_peer(cache, "segformer-b0", 256, int8="it cannot")
+    write_peer(cache, "sam-vit-b", 1024, int8="nor this")
+    digits = hashlib.sha256(ours[0].read_bytes()).hexdigest()[:12]
+    dice = {"mean": 0.9, "low": 0.88, "high": 0.92}
+    better = {"dataset": "drawn", "measures": {"dice": {"difference": {"mean": 0.01, "low": -0.01, "high": 0.02}}}}
+    report = {"origin": {"model": f"toy 1, int8, SHA-256 {digits}", "compared with": "unet/rows.csv"}}
+    report |= {"datasets": [{"dataset": "drawn", "images": 3, "measures": {"dice": dice}}], "comparisons": [better]}
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "accuracy-toy.json").write_text(json.dumps(report))
+    names = [*ours, "lraspp-mobilenetv3", "segformer-b0", "sam-vit-b"]
+    words = ["--rounds", 1, "--cache", cache, "--dataset", "drawn", "--output", tmp_path / "out"]
+    assert call("benchmark", "peers", *names, *words) == 0
+    written = json.loads((tmp_path / "out" / "peers.json").read_text())
+    rows = {row["name"]: row["values"] for row in written["rows"]}
+    lraspp, sam = "LRASPP (MobileNetV3 large)", "SAM ViT-B, encoder"
+    assert list(rows) == [
+        "toy 1 int8", "toy 1 fp32", f"{lraspp} fp32", f"{lraspp} int8", "SegFormer-B0 fp32", f"{sam} fp32"
+    ]  # fmt: skip
+    for values in rows.values():
+        assert {"ms", "ratio to U", "load ms", "first ms", "peak MB", "file MB", "M parameters", "GMAC"} <= set(values)
+        assert all(value >= 0 for value in values.values())
+    assert rows["toy 1 int8"]["Dice"] == 0.9 and "Dice" not in rows["toy 1 fp32"]
+    assert written["facts"]["SegFormer-B0 fp32"]["not in INT8"] == "it cannot"
+    assert written["facts"][f"{sam} fp32"]["size"] == 1024
+    targets = json.loads((tmp_path / "out" / "peer-targets.json").read_text())["rows"]
+    named = {row["name"]: row["target"] for row in targets}
+    assert named[f"{lraspp} fp32 beside toy 1 int8"] == ["times as long", ">=", 2.0]
+    assert named[f"{sam} fp32 beside toy 1 int8"] == ["times as long", ">=", 1000.0]
+    assert named["toy 1 fp32 beside toy 1 int8"] == ["times as long", ">=", 2.5]
+    assert named["toy 1 int8, minus unet/rows.csv"] == ["Dice difference high", ">=", 0.0]
+    assert call("benchmark", "plots", "--results", tmp_path / "out", "--images", tmp_path / "svg", busy=False) == 0
+    assert "toy 1 int8" in (tmp_path / "svg" / "accuracy-latency.svg").read_text()
+
+
+def test_latency(tmp_path, cache, monkeypatch):
+    monkeypatch.setattr(scaling, "SIDE", 32)
+    write_peer(cache, "lraspp-mobilenetv3", 32, int8="not asked")
+    write_peer(cache, "unet-resnet34", 32)
+    words = [
+        "--size",
+        32,
+        "--threads",
+        1,
+        "--threads",
+        2,
+        "--rounds",
+        2,
+        "--cache",
+        cache,
+        "--output",
+        tmp_path / "out",
+    ]
+    assert call("benchmark", "latency", "lraspp-mobilenetv3", "unet-resnet34", *words) == 0
+    written = json.loads((tmp_path / "out" / "latency.json").read_text())
+    assert len(written["rows"]) == 6
+    assert {row["values"]["threads"] for row in written["rows"]} == {1, 2}
+    assert written["rows"][0]["name"] == "LRASPP (MobileNetV3 large) fp32, 32 px, 1 thread"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["latency", "sam-vit-b"], "'sam-vit-b' does not take any side"),
+        (["latency", "--size", 100], "--size is 100: give multiples of 32"),
+        (["latency", "--threads", 0], "--threads is 0"),
+        (["peers", "no-such-peer"], "no model 'no-such-peer'"),
+        (["roofline", "no-such-model"], "no model 'no-such-model'"),
+    ],
+)
+def test_what_cannot_be_timed_is_said_in_one_line(tmp_path, cache, words, said):
+    with pytest.raises(CutisError, match=said):
+        call("benchmark", *words, "--cache", cache, "--output", tmp_path / "out")
+
+
+def test_roofline(tmp_path, cache, monkeypatch):
+    monkeypatch.setattr(peaks, "SIDES", (32,))
+    model = write_model(tmp_path / "toy.onnx", "int8")
+    assert call("benchmark", "roofline", model, "--rounds", 1, "--cache", cache, "--output", tmp_path / "out") == 0
+    written = json.loads((tmp_path / "out" / "roofline.json").read_text())
+    whole, *parts = written["rows"]
+    assert whole["name"] == "toy 1 int8" and whole["target"] == ["times roofline", "<=", 1.6]
+    assert whole["values"]["ms"] > 0 and whole["values"]["roofline ms"] > 0
+    assert sum(row["values"]["nodes"] for row in parts) == whole["values"]["nodes"] >= 5
+    assert all(value > 0 for value in written["facts"]["peaks"].values())
 
 
 def test_drawn_picture_is_the_same_each_time_and_what_it_says():

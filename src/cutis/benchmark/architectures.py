@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cutis.benchmark.forward import forward
 from cutis.benchmark.latency import Protocol, interleave, spread
 from cutis.benchmark.machine import watching
-from cutis.benchmark.network import forward
 from cutis.benchmark.result import Result, Row, progress, publish
 from cutis.benchmark.untrained import make_network, write_untrained
 from cutis.errors import CutisError

@@ -10,20 +10,21 @@ from pathlib import Path
 
 import numpy as np
 
-from cutis.analysis.runtime import Segmenter, load_model
+from cutis.analysis.runtime import load_model
+from cutis.benchmark.forward import forward, titled
 from cutis.benchmark.latency import Protocol, interleave, ratio_to, spread
 from cutis.benchmark.machine import watching
 from cutis.benchmark.reference import reference
 from cutis.benchmark.result import Result, Row, progress, publish
 
-__all__ = ["TARGET", "forward", "measure_network", "timed_rows"]
+__all__ = ["TARGET", "measure_network", "timed_rows"]
 
 TARGET = 1 / 15
 
 
 def measure_network(models: Sequence[str], *, rounds: int, cache: Path, output: Path | None) -> int:
     """Time `models` (names or files) against U, print and write network.json."""
-    segmenters = _titled([load_model(model) for model in models])
+    segmenters = titled([load_model(model) for model in models])
     programs: dict[str, Callable[[], object]] = {"U": reference(cache)}
     programs |= {title: forward(segmenter) for title, segmenter in segmenters.items()}
     targets = {title: TARGET for title, segmenter in segmenters.items() if segmenter.info.precision == "int8"}
@@ -53,19 +54,3 @@ def timed_rows(times: dict[str, np.ndarray], targets: dict[str, float]) -> list[
         limit = targets.get(name)
         rows.append(Row(name, values, ("ratio to U", "<=", limit) if limit else None))
     return rows
-
-
-def forward(segmenter: Segmenter) -> Callable[[], object]:
-    """One forward pass of a batch of one, on random pixels."""
-    side = segmenter.preprocessing.size
-    image = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), dtype=np.uint8)
-    return lambda: segmenter.probability(image)
-
-
-def _titled(segmenters: Sequence[Segmenter]) -> dict[str, Segmenter]:
-    """Each by name, version and precision; two that agree in these also by the beginning of their hash."""
-    titles = [f"{s.info.name} {s.info.version} {s.info.precision}" for s in segmenters]
-    return {
-        title if titles.count(title) == 1 else f"{title} {segmenter.info.sha256[:8]}": segmenter
-        for title, segmenter in zip(titles, segmenters, strict=True)
-    }

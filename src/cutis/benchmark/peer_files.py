@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cutis.benchmark.peers import ENCODERS, build_peer, peer_named, version_of
 from cutis.benchmark.products import Products, of_network
-from cutis.benchmark.untrained import write_untrained
+from cutis.benchmark.untrained import settle, write_untrained
 from cutis.errors import CutisError
 from cutis.files import atomic_write
 
@@ -29,6 +29,7 @@ __all__ = ["TOLERANCE", "PeerFiles", "make", "peer_files"]
 TOLERANCE = 1e-3
 """Largest difference of an encoder's embedding between torch and ONNX, in units of its largest value."""
 _FACTS = "facts.json"
+_SMALLER = 0.9  # of the fp32 file: else next to nothing of it became INT8
 
 
 class PeerFiles(NamedTuple):
@@ -66,7 +67,8 @@ def make(name: str, size: int, folder: Path) -> None:
     elif name in ENCODERS:
         files, reasons = _write_encoder(build_peer(name), name, size, folder)
     else:
-        files, reasons = _write_segmenter(build_peer(name), name, size, folder)
+        settle(network := build_peer(name))
+        files, reasons = _write_segmenter(network, name, size, folder)
     facts: dict[str, Any] = {"products": products._asdict(), "reasons": reasons}
     facts["files"] = {precision: path.name for precision, path in files.items()}
     atomic_write(folder / _FACTS, json.dumps(facts, indent=1) + "\n")
@@ -103,6 +105,9 @@ def _write_encoder(network: nn.Module, name: str, size: int, folder: Path) -> tu
         )  # fmt: skip
     except Exception as error:  # the quantiser's own
         return {"fp32": files["fp32"]}, {"int8": _line(error)}
+    if files["int8"].stat().st_size > _SMALLER * files["fp32"].stat().st_size:
+        files["int8"].unlink()
+        return {"fp32": files["fp32"]}, {"int8": "it is made of convolutions, and those need static quantisation"}
     return files, {}
 
 

@@ -37,6 +37,7 @@ class Peer(NamedTuple):
 
 
 _SMP, _TORCHVISION, _TRANSFORMERS = "segmentation-models-pytorch", "torchvision", "transformers"
+_MOBILE = {"encoder": "mobilenet_v2"}
 _HUGE = {
     "hidden_size": 1280, "num_hidden_layers": 32, "num_attention_heads": 16, "mlp_dim": 5120,
     "global_attn_indexes": [7, 15, 23, 31],
@@ -54,8 +55,8 @@ SEGMENTERS: Mapping[str, Peer] = MappingProxyType(
         ),
         "unet-resnet34": Peer("U-Net (ResNet-34)", _SMP, "unet", {"encoder": "resnet34"}),
         "unetplusplus-resnet34": Peer("U-Net++ (ResNet-34)", _SMP, "unetplusplus", {"encoder": "resnet34"}),
-        "deeplabv3plus-mobilenetv2": Peer("DeepLabV3+ (MobileNetV2)", _SMP, "deeplabv3plus", {"encoder": "mobilenet_v2"}),
-        "fpn-mobilenetv2": Peer("FPN (MobileNetV2)", _SMP, "fpn", {"encoder": "mobilenet_v2"}),
+        "deeplabv3plus-mobilenetv2": Peer("DeepLabV3+ (MobileNetV2)", _SMP, "deeplabv3plus", _MOBILE),
+        "fpn-mobilenetv2": Peer("FPN (MobileNetV2)", _SMP, "fpn", _MOBILE),
         "lraspp-mobilenetv3": Peer("LRASPP (MobileNetV3 large)", _TORCHVISION, "lraspp", {}),
         "segformer-b0": Peer("SegFormer-B0", _TRANSFORMERS, "segformer", {}),
     }

@@ -20,8 +20,8 @@ from cutis import __version__
 from cutis.analysis.pipeline import predict_mask
 from cutis.analysis.runtime import load_model
 from cutis.benchmark import machine
+from cutis.benchmark.forward import forward
 from cutis.benchmark.latency import Protocol, interleave, ratio_to, spread
-from cutis.benchmark.network import forward
 from cutis.data.samples import Sample
 from cutis.errors import CutisError
 from cutis.evaluation.evaluate import evaluate

@@ -1,6 +1,8 @@
 """A network with random weights as the files that `cutis export` would write: what it costs does not need training.
 
-INT8 is calibrated on drawn lesions. Neither random weights nor drawn lesions change what a forward pass takes.
+INT8 is calibrated on drawn lesions. Neither random weights nor drawn lesions change what a forward pass takes. The
+batch norms get the statistics of noise: without any, a deep network's random activations grow from layer to layer until
+fp32 itself is too coarse to compare two answers.
 """
 
 from __future__ import annotations
@@ -19,9 +21,10 @@ if TYPE_CHECKING:
 
     from cutis.recipes.config import NetworkSettings
 
-__all__ = ["make_network", "write_untrained"]
+__all__ = ["make_network", "settle", "write_untrained"]
 
 _CALIBRATED, _JUDGED = 8, 4
+_NOISE = (4, 3, 128, 128)
 
 
 def make_network(settings: NetworkSettings) -> nn.Module:
@@ -29,9 +32,35 @@ def make_network(settings: NetworkSettings) -> nn.Module:
     from cutis.recipes.folder import build
 
     try:
-        return build(settings, 0).eval()
+        network = build(settings, 0)
     except ValueError as error:
         raise CutisError(str(error)) from error
+    settle(network)
+    return network
+
+
+def settle(network: nn.Module) -> None:
+    """Give the batch norms the statistics that noise has there, and leave the network in evaluation.
+
+    >>> from torch import nn
+    >>> network = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2))
+    >>> settle(network)
+    >>> bool((network[1].running_mean != 0).all()), network.training, network[1].momentum
+    (True, False, 0.1)
+    """
+    import torch
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 1.0  # what this one batch has, and nothing of before
+    if norms:
+        with torch.no_grad():
+            network.train()(torch.randn(_NOISE, generator=torch.Generator().manual_seed(0)))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    network.eval()
 
 
 def write_untrained(network: nn.Module, name: str, size: int, folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
