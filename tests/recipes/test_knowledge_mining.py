@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -18,11 +19,15 @@ from mining_toy import Dark  # noqa: E402
 from cutis.data.batches import Batch  # noqa: E402
 from cutis.data.mining_batches import MiningBatch  # noqa: E402
 from cutis.data.synthetic import write_folder  # noqa: E402
+from cutis.errors import CutisError  # noqa: E402
+from cutis.imaging.read import read_mask, write_mask  # noqa: E402
 from cutis.losses.overlap import dice_loss  # noqa: E402
+from cutis.mining.settings import Gates  # noqa: E402
 from cutis.recipes.config import load_config  # noqa: E402
 from cutis.recipes.knowledge_mining import KnowledgeMining  # noqa: E402
 from cutis.recipes.knowledge_mining_config import KnowledgeMiningConfig  # noqa: E402
 from cutis.recipes.knowledge_mining_run import train_knowledge_mining  # noqa: E402
+from cutis.recipes.mining_division import divide  # noqa: E402
 from cutis.recipes.run import load_run  # noqa: E402
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "knowledge-mining"
@@ -146,3 +151,112 @@ def test_both_schedules_train_after_a_supervised_phase_and_resume_as_if_never_cu
     again = train(data, tmp_path / "cut", settings, resume=True)
     torch.testing.assert_close(weights(again), weights(whole), rtol=0, atol=0)
     assert not torch.equal(weights(load_run(tmp_path / "whole" / "supervised")), weights(whole))
+
+
+def test_the_supervised_schedule_takes_as_many_steps_and_asks_nobody(data, tmp_path):
+    steps = {}
+    for schedule, teacher in [("supervised", None), ("continuous", Dark())]:
+        settings = config(mining__schedule=schedule, epochs=1, mining__epoch_images=20)
+        train(data, tmp_path / schedule, settings, teacher=teacher)
+        steps[schedule] = torch.load(
+            tmp_path / schedule / "checkpoints" / "last.ckpt", weights_only=True
+        )["global_step"]  # fmt: skip
+    assert steps == {"supervised": 10, "continuous": 10}
+
+
+def test_no_hidden_label_is_trained_on(data, tmp_path):
+    """With every mask but the labelled ones replaced by its opposite, training ends the same."""
+    settings = config(epochs=1, mining__epochs=1)
+    first = train(data, tmp_path / "first", settings)
+    division = divide(settings, data, print)
+    train_part = division.parts["train"]
+    kept = {train_part[where].id for where in division.labelled} | {s.id for s in division.parts["validation"]}
+    other = tmp_path / "other"
+    write_folder(other, 24, 3, width=48, height=36)
+    hidden = [path for path in (other / "masks").iterdir() if path.stem not in kept]
+    for path in hidden:
+        write_mask(path, ~read_mask(path))
+    second = train(other, tmp_path / "second", settings)
+    assert len(hidden) == len(division.unlabelled) > 5
+    assert torch.equal(weights(first), weights(second))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"labelled__fraction": 1}, "there would be no unlabelled images"),
+        ({"labelled__fraction": 0.001}, "no labelled images"),
+        ({"unlabelled": "[folder]"}, "folder is in both"),
+        ({"mining__unlabelled_batch": 4}, "must be smaller than batch_size"),
+        ({"mining__prompts__points": 0, "mining__prompts__box": "false"}, "nothing is asked"),
+    ],
+)
+def test_what_cannot_be_mined_is_said(data, tmp_path, changes, message):
+    with pytest.raises(CutisError, match=message):
+        train(data, tmp_path / "run", config(**changes))
+    assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+def test_other_runs_folders_teachers_and_labels_are_refused(data, tmp_path):
+    settings = config(epochs=1, mining__epochs=1)
+    with pytest.raises(CutisError, match="there is no promptable"):
+        train(data, tmp_path / "none", settings, teacher=None)
+    with pytest.raises(CutisError, match="nothing to resume"):
+        train(data, tmp_path / "none", settings, resume=True)
+    first = settings.model_copy(update={"mining": None})
+    train(data, tmp_path / "first", first, teacher=None)
+    with pytest.raises(CutisError, match="holds a run already"):
+        train(data, tmp_path / "first", first, teacher=None)
+    hidden = config(epochs=1, mining__epochs=1, labelled__fraction=0.2)
+    with pytest.raises(CutisError, match="another 'labelled' than this run"):
+        train(data, tmp_path / "hidden", hidden, start=tmp_path / "first")
+    wide = config(mining__epochs=1, network__options="{widths: [4, 8, 8, 16], depths: [1, 1, 1, 1]}")
+    with pytest.raises(CutisError, match="holds another network"):
+        train(data, tmp_path / "wide", wide, start=tmp_path / "first")
+
+
+def test_the_same_image_in_both_sets_is_said(data, tmp_path):
+    both = tmp_path / "both"
+    shutil.copytree(data, both, ignore=shutil.ignore_patterns("cache"))
+    kvasir = both / "Kvasir-SEG" / "images"
+    (both / "Kvasir-SEG" / "masks").mkdir(parents=True)
+    shutil.copytree(data / "images", kvasir)
+    with pytest.raises(CutisError, match=r"kvasir_seg lesion_\d+ is unlabelled and folder lesion_\d+ is labelled"):
+        divide(config(unlabelled="[kvasir_seg]"), both, print)
+    for path in kvasir.iterdir():
+        path.write_bytes(path.read_bytes() + b"\0")  # no longer the same file
+        path.rename(path.with_stem("polyp" + path.stem))
+    said = []
+    division = divide(config(unlabelled="[kvasir_seg]"), both, said.append)
+    names = {division.parts["train"][where].dataset for where in division.unlabelled}
+    assert names == {"folder", "kvasir_seg"} and not any("copies" in text for text in said)
+
+
+def test_the_papers_configurations_have_its_numbers():
+    found = sorted(CONFIGS.glob("kvasir-*.yaml"))
+    assert len(found) == 2
+    for path in found:
+        settings = load_config(path, {}, KnowledgeMiningConfig)
+        assert settings.mining is not None
+        rates = (settings.learning_rate, settings.mining.learning_rate, settings.plateau.least)
+        assert rates == (5e-5, 5e-5, 1e-7)
+        assert (settings.batch_size, settings.epochs, settings.patience) == (8, 100, 10)
+        assert (settings.plateau.factor, settings.plateau.patience, settings.monitor) == (0.5, 3, "loss")
+        assert (settings.loss.dice, settings.loss.cross_entropy, settings.mining.pseudo_weight) == (1, 0.2, 0.25)
+        assert settings.network.name == "unetplusplus" and settings.network.options == {"encoder": "resnet34"}
+        assert settings.mining.gates == Gates(score=None, agreement=None)
+        prompts = settings.mining.prompts
+        assert prompts.points and prompts.box and not prompts.mask
+        turns = settings.augmentation
+        assert {turns.horizontal, turns.vertical, turns.transpose, turns.rotation} == {0.5}
+
+
+def test_the_learning_rate_falls_on_a_plateau_and_nowhere_else(data, tmp_path):
+    """Nothing can be learned at 1e-30: the loss stands still, and after 1 validation too many the rate is halved."""
+    settings = config(
+        epochs=5, learning_rate="1e-30", plateau="{factor: 0.5, patience: 1, least: 1.0e-31}", monitor="loss",
+        patience=9, mining="null",
+    )  # fmt: skip
+    train(data, tmp_path / "run", settings, teacher=None)
+    kept = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert kept["lr_schedulers"][0]["_last_lr"] == [pytest.approx(2.5e-31)]  # validations 3 and 5 of 5

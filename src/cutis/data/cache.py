@@ -134,13 +134,14 @@ def _opened(samples: Sequence[Sample], home: Path, key: str) -> SegmentationCach
 
 
 def uniform(cache: SegmentationCache) -> tuple[list[Sample], list[Sample]]:
-    """Samples whose mask covers the whole picture, and those whose mask covers nothing, at the cache's size."""
+    """Samples whose mask covers the whole picture, and those whose mask, if they have one, covers nothing, at the
+    cache's size."""
     full, empty = [], []
     for sample, frame, mask in zip(cache.samples, cache.frames, cache.masks, strict=True):
         inside = frame.crop(mask)
         if inside.all():
             full.append(sample)
-        elif not inside.any():
+        elif sample.mask is not None and not inside.any():
             empty.append(sample)
     return full, empty
 

@@ -18,20 +18,21 @@ from torch import Tensor
 from cutis.data.augment import warped
 from cutis.data.batches import Key, KeySampler, SegmentationSet, signed_distance
 
-__all__ = ["Embeddings", "MiningBatch", "MiningSampler", "MiningSet", "PseudoMasks"]
+__all__ = ["Embeddings", "MiningBatch", "MiningSet", "Part", "PartSampler", "PseudoMasks"]
 
 
 class Embeddings(Protocol):
-    """What a promptable saw in the unlabelled pictures: (N, K, h', w') float16, memory-mapped where first used."""
+    """What a promptable saw in the N pictures of a cache: (N, K, h', w') float16, memory-mapped where first used; of no
+    meaning for pictures that nobody asks about."""
 
     @property
     def embedding(self) -> NDArray[np.float16]: ...
 
 
 class PseudoMasks(Protocol):
-    """One-time pseudo-labels: the (S, S) mask of 0 and 1 of the `index`th unlabelled image, in its letterbox."""
+    """One-time pseudo-labels: the (S, S) mask of 0 and 1 of the picture at a place in the cache, in its letterbox."""
 
-    def square(self, index: int) -> NDArray[np.uint8]: ...
+    def square(self, where: int) -> NDArray[np.uint8]: ...
 
 
 class MiningBatch(NamedTuple):
@@ -64,46 +65,50 @@ class MiningBatch(NamedTuple):
         return MiningBatch(*(None if part is None else part.to(device, **keywords) for part in self))  # type: ignore[arg-type]
 
 
-class MiningSampler(KeySampler):
-    """Batches of which `batch_size - unlabelled` keys are drawn from the first `labelled` samples and `unlabelled` from
-    the others, each part by a `KeySampler` of its own.
+class Part(NamedTuple):
+    """Some of a cache's pictures: `places` (N,), `shares` (N,) their chances, and how many of them a batch has."""
 
-    >>> sampler = MiningSampler(np.ones(10), labelled=4, unlabelled=1, steps=2, batch_size=3, seed=0, size=32)
-    >>> [[key.where >= 4 for key in batch] for batch in sampler]
-    [[False, False, True], [False, False, True]]
+    places: NDArray[np.int64]
+    shares: NDArray[np.float64]
+    count: int
+
+
+class PartSampler(KeySampler):
+    """Batches with so many keys of each part, in the parts' order; a `KeySampler` draws each. Nothing else is drawn.
+
+    >>> some, others = Part(np.array([5, 7]), np.ones(2), 2), Part(np.array([1]), np.ones(1), 1)
+    >>> [sorted(key.where for key in keys) for keys in PartSampler([some, others], steps=2, seed=0, size=32)]
+    [[1, 5, 7], [1, 5, 7]]
     """
 
-    def __init__(
-        self, shares: NDArray[np.float64], *, labelled: int, unlabelled: int, steps: int, batch_size: int, seed: int,
-        size: int,
-    ) -> None:  # fmt: skip
-        super().__init__(shares, steps, batch_size, seed, lambda epoch: size)
-        self.offsets = (0, labelled)
-        self.parts = (
-            KeySampler(shares[:labelled], steps, batch_size - unlabelled, seed, self.size),
-            KeySampler(shares[labelled:], steps, unlabelled, seed + 1, self.size),
-        )
+    def __init__(self, parts: Sequence[Part], *, steps: int, seed: int, size: int) -> None:
+        everyone = np.concatenate([part.shares for part in parts])
+        super().__init__(everyone, steps, sum(part.count for part in parts), seed, lambda epoch: size)
+        self.parts = [
+            (part.places, KeySampler(part.shares, steps, part.count, seed + number, self.size))
+            for number, part in enumerate(parts)
+        ]
 
     def __iter__(self) -> Iterator[list[Key]]:
-        for part in self.parts:
-            part.epoch = self.epoch
-        for keys in zip(*self.parts, strict=True):
+        for _, sampler in self.parts:
+            sampler.epoch = self.epoch
+        for drawn in zip(*(sampler for _, sampler in self.parts), strict=True):
             yield [
-                key._replace(where=key.where + offset)
-                for offset, some in zip(self.offsets, keys, strict=True)
-                for key in some
+                key._replace(where=int(places[key.where]))
+                for (places, _), keys in zip(self.parts, drawn, strict=True)
+                for key in keys
             ]
 
 
 class MiningSet:
-    """`pictures`, of which the first `labelled` have labels; indexed by `Key`.
+    """`pictures`, of which those where `labelled` (N,) bool have labels; indexed by `Key`.
 
-    `masks` and `used` (N - labelled,): one-time pseudo-labels and which of them to learn from; else none. `embeddings`,
-    of the unlabelled ones: for continuous ones.
+    `masks` and `used` (N,) bool: one-time pseudo-labels and which of them to learn from; `embeddings`: for continuous
+    ones.
     """
 
     def __init__(
-        self, pictures: SegmentationSet, labelled: int, *, masks: PseudoMasks | None = None,
+        self, pictures: SegmentationSet, labelled: NDArray[np.bool_], *, masks: PseudoMasks | None = None,
         used: NDArray[np.bool_] | None = None, embeddings: Embeddings | None = None,
     ) -> None:  # fmt: skip
         self.pictures, self.labelled, self.masks, self.used = pictures, labelled, masks, used
@@ -113,17 +118,15 @@ class MiningSet:
         return len(self.pictures)
 
     def __getitem__(self, key: Key) -> tuple[Any, ...]:
-        which = key.where - self.labelled
-        if which < 0:
-            image, mask, _ = self.pictures.drawn(key)
-            return image, mask, signed_distance(mask), key.where
+        where = key.where
         image, truth, matrix = self.pictures.drawn(key)
-        made = None if self.masks is None else self.masks.square(which)
-        mask = np.zeros_like(truth) if made is None else warped(made, matrix, key.size)
-        embedding = None if self.embeddings is None else np.asarray(self.embeddings.embedding[which])
-        known = self.pictures.cache.samples[key.where].mask is not None
-        used = made is not None and (self.used is None or bool(self.used[which]))
-        return image, mask, signed_distance(mask), key.where, used, truth, known, matrix, key.seed, embedding
+        if self.labelled[where]:
+            return image, truth, signed_distance(truth), where
+        mask = np.zeros_like(truth) if self.masks is None else warped(self.masks.square(where), matrix, key.size)
+        embedding = None if self.embeddings is None else np.asarray(self.embeddings.embedding[where])
+        known = self.pictures.cache.samples[where].mask is not None
+        used = self.masks is not None and (self.used is None or bool(self.used[where]))
+        return image, mask, signed_distance(mask), where, used, truth, known, matrix, key.seed, embedding
 
     def collate(self, items: Sequence[tuple[Any, ...]]) -> MiningBatch:
         batch = self.pictures.collate([item[:4] for item in items])

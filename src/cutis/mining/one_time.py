@@ -94,15 +94,19 @@ class OneTimeLabels:
         return sum(row.objects == 0 for row in self.labels)
 
     def used(self, gates: Gates) -> NDArray[np.bool_]:
-        """(N,): something was asked and no gate refuses the answer."""
-        return np.array([row.objects > 0 and gates.passed(row.score, row.agreement) for row in self.labels], bool)
+        """(N,) of all images of the cache: something was asked, and no gate refuses the answer."""
+        found = np.zeros(len(self.cache), bool)
+        for where, row in zip(self.manifest.positions, self.labels, strict=True):
+            found[where] = row.objects > 0 and gates.passed(row.score, row.agreement)
+        return found
 
-    def square(self, index: int) -> NDArray[np.uint8]:
-        """(S, S) of 0 and 1: the mask of the `index`th, in its letterbox; empty where nothing was asked."""
-        frame = self.cache.frames[self.manifest.positions[index]]
+    def square(self, where: int) -> NDArray[np.uint8]:
+        """(S, S) of 0 and 1: the mask of the image at this place in the cache, in its letterbox; empty where nothing
+        was asked."""
+        row, frame = self.labels[self.manifest.positions.index(where)], self.cache.frames[where]
         square = np.zeros((frame.size, frame.size), np.uint8)
-        if self.labels[index].objects:
-            path = self.home / self.labels[index].mask
+        if row.objects:
+            path = self.home / row.mask
             mask, inner = read_mask(path), frame.crop(square)
             if mask.shape != inner.shape:
                 raise CutisError(f"{path} is {mask.shape}, {inner.shape} is expected: delete {self.home}")

@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch.utils.data import DataLoader
 
 from cutis.data.batches import SegmentationSet, loader
-from cutis.data.mining_batches import Embeddings, MiningSampler, MiningSet
+from cutis.data.mining_batches import Embeddings, MiningSet, Part, PartSampler
 from cutis.errors import CutisError
 from cutis.files import atomic_write
 from cutis.mining.one_time import LabelManifest, OneTimeLabels, make_labels
@@ -25,9 +26,10 @@ from cutis.recipes.folder import best_checkpoint, decoding, digest, read_folder,
 from cutis.recipes.knowledge_mining import KnowledgeMining
 from cutis.recipes.knowledge_mining_config import KnowledgeMiningConfig
 from cutis.recipes.mining_division import Division, divide
-from cutis.recipes.run import Prepared, Run, carry_out, load_run, prepare, training_batches
+from cutis.recipes.promptables import load_promptable
+from cutis.recipes.run import Prepared, Run, carry_out, load_run, prepare
 from cutis.recipes.teaching import device_of
-from cutis.teachers.base import Live
+from cutis.teachers.embeddings import open_embeddings
 from cutis.teachers.promptable import Promptable
 
 __all__ = ["train_knowledge_mining", "train_knowledge_mining_from_file"]
@@ -35,6 +37,13 @@ __all__ = ["train_knowledge_mining", "train_knowledge_mining_from_file"]
 SUPERVISED, LABELS, ASKED = "supervised", "pseudo_labels", "mining.json"
 SECOND = 1_000_003  # the second phase draws other batches than the first
 EMBEDDED = 8  # images at a time
+
+
+class Phase(NamedTuple):
+    """What is trained on what."""
+
+    recipe: KnowledgeMining
+    batches: DataLoader
 
 
 def train_knowledge_mining(
@@ -57,33 +66,45 @@ def train_knowledge_mining(
     mining phase, any run whose best weights are the first ones.
     """
     common: dict[str, Any] = {"cache": cache, "accelerator": accelerator, "say": say}
-    pretrained = start if start is not None and recipe_of(start) == "contrastive" else None
-    if config.mining is None:
+    mining = config.mining
+    if mining is None:
         return _supervised(config, data, folder, resume=resume, start=start, after_epoch=after_epoch, **common)
-    mines = config.mining.schedule != "supervised"
-    promptable = _promptable(teacher or config.teacher, accelerator) if mines else None
+    promptable = None
+    if mining.schedule != "supervised":
+        promptable = _promptable(teacher or config.teacher, accelerator)
     _remember(config, folder, start, resume)
     division = divide(config, data, say)
-    if start is None or pretrained:
-        start = folder / SUPERVISED
+    if start is None or recipe_of(start) == "contrastive":
         first = config.model_copy(update={"mining": None})
-        stage(_supervised, first, data, start, say, common | {"start": pretrained})
+        stage(_supervised, first, data, folder / SUPERVISED, say, common | {"start": start})
+        start = folder / SUPERVISED
     _same_labels(config, start)
     begun = (folder / "checkpoints" / "last.ckpt").exists()
     if not begun:  # cut off in its first epoch: begins again, with the supervised phase and the pseudo-labels it has
         (folder / "config.yaml").unlink(missing_ok=True)
-    ready = prepare(
-        config, data, folder, cache=cache, resume=begun, start=None if begun else start, say=say,
-        parts=division.training(both=mines),
-    )  # fmt: skip
-    if mines:
-        assert promptable is not None
-        recipe, batches = _mining(config, ready, division, promptable, start, folder, cache, accelerator)
+    ready = _prepared(config, data, folder, division, cache, resume=begun, start=None if begun else start, say=say)
+    if promptable is None:
+        images = mining.epoch_images or len(division.labelled) + len(division.unlabelled)
+        own = config.model_copy(update={"epoch_images": images, "seed": config.seed + SECOND})
+        phase = Phase(
+            KnowledgeMining(ready.network, config, learning_rate=mining.learning_rate),
+            _labelled_batches(own, ready, division),
+        )
     else:
-        recipe, batches = _control(config, ready, division)
+        ready.facts["data"]["promptable"] = promptable.fingerprint
+        ready.facts["promptable"] = promptable.name
+        seen = open_embeddings(
+            promptable, ready.training, cache, batch=EMBEDDED, device=device_of(accelerator),
+            progress=decoding("training images", ready.say, "embedding"),
+        )  # fmt: skip
+        if mining.schedule == "continuous":
+            phase = _continuous(config, ready, division, promptable, seen)
+        else:
+            labels = _labels(config, ready, division, promptable, seen, start, folder / LABELS, device_of(accelerator))
+            phase = _one_time(config, ready, division, labels)
     return carry_out(
-        recipe, batches, ready, config, data, folder, resume=begun, devices=1, nodes=1, accelerator=accelerator,
-        after_epoch=after_epoch, epochs=config.mining.epochs, monitor=config.monitor,
+        phase.recipe, phase.batches, ready, config, data, folder, resume=begun, devices=1, nodes=1,
+        accelerator=accelerator, after_epoch=after_epoch, epochs=mining.epochs, monitor=config.monitor,
     )  # fmt: skip
 
 
@@ -105,87 +126,96 @@ def _supervised(
 ) -> Run:  # fmt: skip
     """The first phase: the labelled images alone."""
     division = divide(config, data, say)
-    say(f"labelled: {len(division.labelled)} training images of {len(division.labelled) + len(division.unlabelled)}")
-    parts = division.training(both=False)
-    ready = prepare(config, data, folder, cache=cache, resume=resume, start=start, say=say, parts=parts)
-    pictures = SegmentationSet(ready.training, config.preprocessing, config.augmentation)
+    say(f"labelled: {len(division.labelled)} training images of {len(division.parts['train'])}")
+    ready = _prepared(config, data, folder, division, cache, resume=resume, start=start, say=say)
     return carry_out(
         KnowledgeMining(ready.network, config, learning_rate=config.learning_rate),
-        training_batches(config, ready.training, pictures), ready, config, data, folder, resume=resume, devices=1,
-        nodes=1, accelerator=accelerator, after_epoch=after_epoch, monitor=config.monitor,
+        _labelled_batches(config, ready, division), ready, config, data, folder, resume=resume, devices=1, nodes=1,
+        accelerator=accelerator, after_epoch=after_epoch, monitor=config.monitor,
     )  # fmt: skip
 
 
-def _control(config: KnowledgeMiningConfig, ready: Prepared, division: Division) -> tuple[KnowledgeMining, Any]:
-    """The second phase without pseudo-labels: as many steps on the labelled images."""
+def _prepared(
+    config: KnowledgeMiningConfig, data: Path, folder: Path, division: Division, cache: Path, *, resume: bool,
+    start: Path | None, say: Callable[[str], None],
+) -> Prepared:  # fmt: skip
+    ready = prepare(config, data, folder, cache=cache, resume=resume, start=start, say=say, parts=division.parts)
+    ready.facts["data"] |= {
+        "labelled": len(division.labelled), "unlabelled": len(division.unlabelled), "division": division.key,
+    }  # fmt: skip
+    return ready
+
+
+def _labelled_batches(config: KnowledgeMiningConfig, ready: Prepared, division: Division) -> DataLoader:
+    part = _part(config, ready, division.labelled, config.batch_size)
+    steps = max(1, (config.epoch_images or round(part.shares.sum())) // config.batch_size)
+    sampler = PartSampler([part], steps=steps, seed=config.seed, size=config.preprocessing.size)
+    return loader(_pictures(config, ready), sampler, config.workers)
+
+
+def _continuous(
+    config: KnowledgeMiningConfig, ready: Prepared, division: Division, promptable: Promptable, seen: Embeddings
+) -> Phase:
     assert config.mining is not None
-    own = config.model_copy(
-        update={"epoch_images": _steps(config, division) * config.batch_size, "seed": config.seed + SECOND}
-    )
-    pictures = SegmentationSet(ready.training, config.preprocessing, config.augmentation)
-    recipe = KnowledgeMining(ready.network, config, learning_rate=config.mining.learning_rate)
-    return recipe, training_batches(own, ready.training, pictures)
-
-
-def _mining(
-    config: KnowledgeMiningConfig, ready: Prepared, division: Division, promptable: Promptable, start: Path,
-    folder: Path, cache: Path, accelerator: str,
-) -> tuple[KnowledgeMining, Any]:  # fmt: skip
-    """The second phase, with pseudo-labels by either schedule."""
-    mining, known, count = config.mining, len(division.labelled), len(ready.training)
-    assert mining is not None
-    ready.facts["data"] |= {"labelled": known, "unlabelled": count - known, "promptable": promptable.fingerprint}
-    ready.facts["teacher"] = {"promptable": promptable.name, "fingerprint": promptable.fingerprint}
-    seen = _seen(promptable, ready, known, device_of(accelerator))
-    pictures = SegmentationSet(ready.training, config.preprocessing, config.augmentation)
-    if mining.schedule == "continuous":
-        data = MiningSet(pictures, known, embeddings=seen)
-        recipe = KnowledgeMining(
-            ready.network, config, learning_rate=mining.learning_rate, promptable=promptable,
-            frames=ready.training.frames,
-        )  # fmt: skip
-    else:
-        labels = _one_time(config, ready, promptable, seen, known, start, folder / LABELS, device_of(accelerator))
-        data = MiningSet(pictures, known, masks=labels, used=labels.used(mining.gates))
-        recipe = KnowledgeMining(ready.network, config, learning_rate=mining.learning_rate)
-    few = mining.unlabelled_batch or round(config.batch_size * (count - known) / count)
-    sampler = MiningSampler(
-        np.array([config.datasets.get(sample.dataset, 1.0) for sample in ready.training.samples]), labelled=known,
-        unlabelled=min(max(few, 1), config.batch_size - 1), steps=_steps(config, division),
-        batch_size=config.batch_size, seed=config.seed + SECOND, size=config.preprocessing.size,
+    recipe = KnowledgeMining(
+        ready.network, config, learning_rate=config.mining.learning_rate, promptable=promptable,
+        frames=ready.training.frames,
     )  # fmt: skip
-    return recipe, loader(data, sampler, config.workers)
+    mask = _has_label(ready, division)
+    data = MiningSet(_pictures(config, ready), mask, embeddings=seen)
+    return Phase(recipe, _mixed_batches(config, ready, division, data))
 
 
-class _Seen:
-    def __init__(self, embedding: np.ndarray) -> None:
-        self.embedding = embedding
+def _one_time(config: KnowledgeMiningConfig, ready: Prepared, division: Division, labels: OneTimeLabels) -> Phase:
+    assert config.mining is not None
+    recipe = KnowledgeMining(ready.network, config, learning_rate=config.mining.learning_rate)
+    used = labels.used(config.mining.gates)
+    data = MiningSet(_pictures(config, ready), _has_label(ready, division), masks=labels, used=used)
+    return Phase(recipe, _mixed_batches(config, ready, division, data))
 
 
-def _seen(promptable: Promptable, ready: Prepared, known: int, device: str) -> Embeddings:
-    """The promptable's embeddings of the unlabelled images."""
-    source, parts = Live(promptable, ready.training, device), []
-    for start in range(known, len(ready.training), EMBEDDED):
-        squares = np.stack([source._square(i) for i in range(start, min(start + EMBEDDED, len(ready.training)))])
-        image = torch.from_numpy(squares).to(device).permute(0, 3, 1, 2).float() / 255
-        parts.append(promptable.embed(image).half().cpu().numpy())
-    return _Seen(np.concatenate(parts))
+def _mixed_batches(config: KnowledgeMiningConfig, ready: Prepared, division: Division, data: MiningSet) -> DataLoader:
+    mining, few = config.mining, len(division.unlabelled)
+    assert mining is not None
+    everyone = len(division.labelled) + few
+    count = mining.unlabelled_batch or min(max(round(config.batch_size * few / everyone), 1), config.batch_size - 1)
+    parts = [
+        _part(config, ready, division.labelled, config.batch_size - count),
+        _part(config, ready, division.unlabelled, count),
+    ]
+    steps = max(1, (mining.epoch_images or everyone) // config.batch_size)
+    sampler = PartSampler(parts, steps=steps, seed=config.seed + SECOND, size=config.preprocessing.size)
+    return loader(data, sampler, config.workers)
 
 
-def _one_time(
-    config: KnowledgeMiningConfig, ready: Prepared, promptable: Promptable, seen: Embeddings, known: int, start: Path,
-    home: Path, device: str,
+def _part(config: KnowledgeMiningConfig, ready: Prepared, places: Sequence[int], count: int) -> Part:
+    shares = [config.datasets.get(ready.training.samples[where].dataset, 1.0) for where in places]
+    return Part(np.array(places), np.array(shares), count)
+
+
+def _pictures(config: KnowledgeMiningConfig, ready: Prepared) -> SegmentationSet:
+    return SegmentationSet(ready.training, config.preprocessing, config.augmentation)
+
+
+def _has_label(ready: Prepared, division: Division) -> np.ndarray:
+    found = np.zeros(len(ready.training), bool)
+    found[list(division.labelled)] = True
+    return found
+
+
+def _labels(
+    config: KnowledgeMiningConfig, ready: Prepared, division: Division, promptable: Promptable, seen: Embeddings,
+    start: Path, home: Path, device: str,
 ) -> OneTimeLabels:  # fmt: skip
     """Make the pseudo-labels with the supervised phase's best network, and say how good they are if that is known."""
     assert config.mining is not None
     manifest = LabelManifest(
-        images=ready.training.key, positions=tuple(range(known, len(ready.training))),
-        student=digest(best_checkpoint(start)), teacher=promptable.name, fingerprint=promptable.fingerprint,
-        prompts=config.mining.prompts, seed=config.seed,
+        images=ready.training.key, positions=division.unlabelled, student=digest(best_checkpoint(start)),
+        teacher=promptable.name, fingerprint=promptable.fingerprint, prompts=config.mining.prompts, seed=config.seed,
     )  # fmt: skip
     labels = make_labels(
         load_run(start).network, config.preprocessing, promptable,
-        lambda positions: torch.from_numpy(np.stack([seen.embedding[position - known] for position in positions])),
+        lambda places: torch.from_numpy(np.asarray(seen.embedding[np.asarray(places)])),
         ready.training, home, manifest, batch=EMBEDDED, device=device,
         progress=decoding("unlabelled images", ready.say, "pseudo-labels of"),
     )  # fmt: skip
@@ -196,19 +226,13 @@ def _one_time(
             "the network found nothing): train the supervised phase longer, or loosen mining.gates"
         )
     told = f"pseudo-labels: {used.sum()} of {len(labels)} are used, {labels.empty} of images in which nothing was found"
-    dice = np.array([[row.dice, row.student_dice] for row in labels.labels])[used]
+    kept = [row for where, row in zip(division.unlabelled, labels.labels, strict=True) if used[where]]
+    dice = np.array([(row.dice, row.student_dice) for row in kept])
     if not np.isnan(dice).all():
         pseudo, student = np.nanmean(dice, axis=0)
         told += f"; Dice with the hidden truth {pseudo:.4f}, of the network itself {student:.4f}"
     ready.say(told)
     return labels
-
-
-def _steps(config: KnowledgeMiningConfig, division: Division) -> int:
-    """Of an epoch of the second phase, the same for every schedule."""
-    assert config.mining is not None
-    images = config.mining.epoch_images or len(division.labelled) + len(division.unlabelled)
-    return max(1, images // config.batch_size)
 
 
 def _promptable(teacher: str | Promptable | None, accelerator: str) -> Promptable:
@@ -217,11 +241,7 @@ def _promptable(teacher: str | Promptable | None, accelerator: str) -> Promptabl
             "there is no promptable to mine: give --teacher (a run of 'cutis train prompting', or a folder with SAM's "
             "weights), or the field 'teacher'"
         )
-    if not isinstance(teacher, str):
-        return teacher
-    from cutis.recipes.promptables import load_promptable
-
-    return load_promptable(teacher, device_of(accelerator))
+    return load_promptable(teacher, device_of(accelerator)) if isinstance(teacher, str) else teacher
 
 
 def _remember(config: KnowledgeMiningConfig, folder: Path, start: Path | None, resume: bool) -> None:

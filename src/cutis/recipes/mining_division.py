@@ -6,6 +6,7 @@ unlabelled too; of those only the training part is taken, and nothing that the r
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -25,44 +26,49 @@ __all__ = ["Division", "divide", "training_part", "unlabelled_part"]
 
 @dataclass(frozen=True)
 class Division:
-    """`parts` of the run, without its training part: that is `labelled` and `unlabelled`. The hidden truth of an
-    unlabelled image, where there is one, is its sample's mask."""
+    """`parts` of the run; of its training part, the places of the `labelled` and of the `unlabelled` images.
 
-    labelled: tuple[Sample, ...]
-    unlabelled: tuple[Sample, ...]
+    The training part is the same whoever has a label, so that images are decoded and embedded once for all divisions.
+    The hidden truth of an unlabelled image, where there is one, is its sample's mask.
+    """
+
     parts: dict[str, tuple[Sample, ...]]
+    labelled: tuple[int, ...]
+    unlabelled: tuple[int, ...]
 
-    def training(self, *, both: bool) -> dict[str, tuple[Sample, ...]]:
-        """The parts of a phase: trained on the labelled images, and where `both` on the unlabelled ones after them."""
-        return {"train": (*self.labelled, *(self.unlabelled if both else ())), **self.parts}
+    @property
+    def key(self) -> str:
+        """Hash of who has a label."""
+        return hashlib.sha256(repr((self.labelled, self.unlabelled)).encode()).hexdigest()[:16]
 
 
 def divide(config: KnowledgeMiningConfig, data: Path, say: Callable[[str], None]) -> Division:
     """CutisError where no image is left with a label, none without, or one is in both sets."""
     parts = parts_of(config, data, say)
-    train, share = parts.pop("train", ()), config.labelled.fraction
-    dealt = deal(train, {"labelled": share, "unlabelled": 1 - share}, config.labelled.seed) if train else {}
-    labelled, hidden = dealt.get("labelled", ()), dealt.get("unlabelled", ())
+    own, share = parts.get("train", ()), config.labelled.fraction
+    dealt = deal(own, {"labelled": share, "unlabelled": 1 - share}, config.labelled.seed) if own else {}
+    labelled = dealt.get("labelled", ())
     if not labelled:
         raise CutisError(
-            f"no labelled images: labelled.fraction {share:g} of {len(train)} training images is none; give more"
+            f"no labelled images: labelled.fraction {share:g} of {len(own)} training images is none; give more"
         )
-    hidden = _without_copies(hidden, labelled, "copies of labelled images", say)
     named = unlabelled_part(config, config.unlabelled, data, parts, say)
-    copies = _copies(named, labelled)
-    if copies:
+    if copies := _copies(named, labelled):
         one, other = copies[0]
         raise CutisError(
             f"the same image is in both sets: {one.dataset} {one.id} is unlabelled and {other.dataset} {other.id} is "
             f"labelled ({len(copies)} in all): take {one.dataset} out of 'unlabelled', or the images out of it"
         )
-    unlabelled = (*hidden, *named)
-    if config.mining and config.mining.schedule != "supervised" and not unlabelled:
+    hidden = _without_copies(dealt.get("unlabelled", ()), labelled, "copies of labelled images", say)
+    if config.mining and config.mining.schedule != "supervised" and not (hidden or named):
         raise CutisError(
             f"no unlabelled images: all {len(labelled)} training images are labelled; give a smaller "
             "labelled.fraction, or name data sets in 'unlabelled'"
         )
-    return Division(labelled, unlabelled, parts)
+    parts["train"] = (*own, *named)
+    place = {(sample.dataset, sample.id): number for number, sample in enumerate(parts["train"])}
+    some, rest = (tuple(sorted(place[s.dataset, s.id] for s in side)) for side in (labelled, (*hidden, *named)))
+    return Division(parts, some, rest)
 
 
 def unlabelled_part(
