@@ -236,19 +236,31 @@ def test_other_runs_are_not_gone_on_with(results):
 
 
 @pytest.mark.slow
-def test_the_smoke_grid_runs_and_goes_on(tmp_path):
+def test_the_smoke_grid_runs_and_goes_on(tmp_path, capsys):
     from cutis.analysis.pipeline import predict_mask
+    from cutis.recipes.prompting_config import PromptingConfig
+    from cutis.recipes.prompting_run import train_prompting
 
     write_folder(tmp_path / "drawn", 24, 0, width=96, height=72)
+    promptable = load_config(CONFIGS.parent / "promptable" / "smoke.yaml", {"epochs": "1"}, PromptingConfig)
+    train_prompting(
+        promptable, tmp_path / "drawn", tmp_path / "promptable", cache=tmp_path / "cache", resume=False,
+        accelerator="cpu", say=lambda text: None,
+    )  # fmt: skip
     said: list[str] = []
     place = Place(tmp_path / "drawn", tmp_path / "grid", tmp_path / "cache", predict_mask, "cpu", said.append)
-    config = grid("experiment-smoke", rows=["supervised"])
+    config = grid("experiment-smoke", teacher=str(tmp_path / "promptable"))
     assert "| all" in plan_text(config, place)
     run_mining_grid(config, place)
     assert all(finished(job, place.results) for job in jobs_of(config))
     count = len(said)
     run_mining_grid(config, place)
     assert len(said) == count  # nothing was left to do
+    show_mining_tables(place.results, None, csv_file=None)
+    lines = re.sub(" +", " ", capsys.readouterr().out).splitlines()
+    for row in ("one-time", "continuous", "simclr continuous"):
+        (line,) = [line for line in lines if line.startswith(f"| 50 | {row} | 1 |")]
+        assert re.search(r"\| 0\.\d{3} \(0\.\d{3}\) \|", line), line  # the hidden truth told how good its labels were
 
 
 def test_the_papers_page_prints_its_tables():
