@@ -69,25 +69,7 @@ def test_networks_of_segmentation_models_teach_too(name, image):
     assert answer.embedding.ndim == 4
 
 
-def tiny_sam():
-    transformers = pytest.importorskip("transformers")
-    config = transformers.SamConfig(
-        vision_config={
-            "hidden_size": 16, "output_channels": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
-            "image_size": 64, "patch_size": 8, "window_size": 4, "global_attn_indexes": [1], "num_pos_feats": 8,
-            "mlp_dim": 32,
-        },
-        prompt_encoder_config={"hidden_size": 16, "image_size": 64, "patch_size": 8, "mask_input_channels": 4},
-        mask_decoder_config={
-            "hidden_size": 16, "mlp_dim": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "iou_head_depth": 1,
-            "iou_head_hidden_dim": 16,
-        },
-    )  # fmt: skip
-    torch.manual_seed(0)
-    return transformers.SamModel(config)
-
-
-def test_sam_from_a_folder(tmp_path, image):
+def test_sam_from_a_folder(tmp_path, image, tiny_sam):
     from cutis.teachers.sam import SamTeacher, load_sam
 
     model = tiny_sam()
@@ -116,7 +98,7 @@ def test_sam_from_a_folder(tmp_path, image):
     assert boxed.answer(image).logits.shape == (2, 1, 32, 32)
 
 
-def test_missing_weights_say_where_to_get_them_and_how_to_point_to_them(tmp_path):
+def test_missing_weights_say_where_to_get_them_and_how_to_point_to_them(tmp_path, tiny_sam):
     pytest.importorskip("transformers")
     from cutis.teachers.clipseg import load_clipseg
     from cutis.teachers.sam import load_sam
@@ -142,7 +124,7 @@ def test_missing_weights_say_where_to_get_them_and_how_to_point_to_them(tmp_path
         load_clipseg(tmp_path, "lesion", "cpu")
 
 
-def test_weights_that_lack_tensors_are_refused(tmp_path):
+def test_weights_that_lack_tensors_are_refused(tmp_path, tiny_sam):
     pytest.importorskip("transformers")
     from safetensors.torch import load_file, save_file
 

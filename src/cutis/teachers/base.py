@@ -21,7 +21,7 @@ from cutis.imaging.frame import letterbox
 from cutis.imaging.preprocessing import Preprocessing
 from cutis.imaging.read import read_image
 
-__all__ = ["Live", "Source", "Taught", "Teacher", "fingerprint_of", "frozen", "normalised"]
+__all__ = ["Live", "Source", "Taught", "Teacher", "fingerprint_of", "frozen", "normalised", "squares"]
 
 
 class Teacher(Protocol):
@@ -57,17 +57,21 @@ class Live:
         self.name, self.fingerprint, self.preprocessing = teacher.name, teacher.fingerprint, teacher.preprocessing
 
     def at(self, positions: Sequence[int]) -> Taught:
-        with ThreadPoolExecutor() as pool:
-            squares = np.stack(list(pool.map(self._square, positions)))
-        image = torch.from_numpy(squares).to(self.device).permute(0, 3, 1, 2).float() / 255
-        return self.teacher.answer(image)
+        return self.teacher.answer(squares(self.cache, positions, self.preprocessing, self.device))
 
-    def _square(self, position: int) -> NDArray[np.uint8]:
-        steps = self.preprocessing
-        if steps.size == self.cache.frames[position].size:
-            return steps.recolour(np.asarray(self.cache.images[position]), self.cache.frames[position])
-        square, frame = letterbox(read_image(self.cache.samples[position].image).pixels, steps.size)
+
+def squares(cache: SegmentationCache, positions: Sequence[int], steps: Preprocessing, device: str) -> Tensor:
+    """The samples at these positions as `steps` want them -> (B, 3, S, S) float32 in [0, 1], on `device`."""
+
+    def one(position: int) -> NDArray[np.uint8]:
+        if steps.size == cache.frames[position].size:
+            return steps.recolour(np.asarray(cache.images[position]), cache.frames[position])
+        square, frame = letterbox(read_image(cache.samples[position].image).pixels, steps.size)
         return steps.recolour(square, frame)
+
+    with ThreadPoolExecutor() as pool:
+        found = np.stack(list(pool.map(one, positions)))
+    return torch.from_numpy(found).to(device).permute(0, 3, 1, 2).float() / 255
 
 
 def frozen(network: nn.Module) -> nn.Module:

@@ -33,7 +33,7 @@ from cutis.imaging.preprocessing import Preprocessing
 from cutis.teachers.base import Source
 from cutis.teachers.projection import Projection, ProjectionFit
 
-__all__ = ["Manifest", "TeacherCache", "describe", "fill", "open_teacher_cache"]
+__all__ = ["Manifest", "TeacherCache", "describe", "empty_array", "fill", "only_writer", "open_teacher_cache"]
 
 _FORMAT = 1
 _LOGIT = 100.0  # beyond it a probability is 0 or 1, and float16 has an end
@@ -157,7 +157,7 @@ def fill(
     Raises CutisError where `home` holds another content (by name of what differs), another process writes it, the
     disk is too small, or the teacher's answers have another shape than they should.
     """
-    with _only_writer(home):
+    with only_writer(home):
         _begin(home, manifest)
         made = _sound(TeacherCache(home, manifest))
         ask = _Asking(source, cache, manifest)
@@ -246,14 +246,15 @@ def _begin(home: Path, manifest: Manifest) -> None:
     if manifest.size > free:
         raise CutisError(f"{home} needs {manifest.size / 1e9:.1f} GB, {free / 1e9:.1f} GB are free: name another disk")
     count, side = manifest.count, manifest.side
-    _array(home / "logits.npy", (count, 1, side, side), np.float16)
-    _array(home / "embedding.npy", (count, manifest.channels, side, side), np.float16)
+    empty_array(home / "logits.npy", (count, 1, side, side), np.float16)
+    empty_array(home / "embedding.npy", (count, manifest.channels, side, side), np.float16)
     with atomic_path(home / "dice.npy") as temporary:
         np.save(temporary, np.full(count, np.nan, np.float32))
     atomic_write(home / "manifest.json", manifest.model_dump_json(indent=1))  # last: what it names is there
 
 
-def _array(path: Path, shape: tuple[int, ...], kind: type) -> None:
+def empty_array(path: Path, shape: tuple[int, ...], kind: type) -> None:
+    """A .npy file of zeros, to be filled through a memory map."""
     with atomic_path(path) as temporary:
         np.lib.format.open_memmap(temporary, mode="w+", dtype=kind, shape=shape).flush()
 
@@ -315,7 +316,8 @@ def _sound(found: TeacherCache) -> TeacherCache:
 
 
 @contextmanager
-def _only_writer(home: Path) -> Iterator[None]:
+def only_writer(home: Path) -> Iterator[None]:
+    """Hold the folder's lock; CutisError where another process has it."""
     home.mkdir(parents=True, exist_ok=True)
     lock = FileLock(home / ".writer.lock")
     try:
