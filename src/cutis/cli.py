@@ -807,7 +807,8 @@ def contrastive(
 def fields(
     *,
     of: Literal[
-        "supervised", "distillation", "adversarial", "knowledge-mining", "contrastive", "symmetry", "lesion", "cascade"
+        "supervised", "distillation", "adversarial", "knowledge-mining", "contrastive", "prompting", "symmetry", "lesion",
+        "cascade",
     ] = "supervised",
 ) -> None:
     """List every field of a run: name, type, what it does.
@@ -824,10 +825,12 @@ def fields(
     from cutis.recipes.contrastive_config import ContrastiveConfig
     from cutis.recipes.distillation_config import DistillationConfig
     from cutis.recipes.knowledge_mining_config import KnowledgeMiningConfig
+    from cutis.recipes.prompting_config import PromptingConfig
 
     models: dict[str, type[BaseModel]] = {"supervised": SupervisedConfig, "cascade": CascadeConfig}
     models |= {"adversarial": AdversarialConfig, "distillation": DistillationConfig}
     models |= {"knowledge-mining": KnowledgeMiningConfig, "contrastive": ContrastiveConfig}
+    models |= {"prompting": PromptingConfig}
     print(describe_fields(models.get(of, ClassificationConfig)))
 
 
@@ -1003,6 +1006,55 @@ def prune(
     return prune_from_file(
         run, fields, config=config, data=data, output=output, teacher=teacher, cache=cache, resume=resume,
         accelerator=accelerator,
+    )  # fmt: skip
+
+
+@app.command
+def evaluate_prompts(
+    model: str,
+    /,
+    *,
+    data: Path,
+    way: Annotated[list[str] | None, Parameter(negative="")] = None,
+    dataset: Annotated[list[str] | None, Parameter(negative="")] = None,
+    split: str = "test",
+    output: Path | None = None,
+    limit: int | None = None,
+    seed: int = 2026,
+    accelerator: str = "auto",
+) -> int:
+    """Measure how well a promptable model answers when it is prompted from the truth: with the box, a box that is off,
+    points; print the mean of every measure with its interval, for each way.
+
+    Parameters
+    ----------
+    model
+        A run of 'cutis train prompting', or a folder with SAM's or MedSAM's weights.
+    data
+        Folder that holds one or more data sets in their official layouts.
+    way
+        box, jittered-box, 1-point, 3-points, 1-point-3-corrections (or other numbers); may be given several times.
+        Default: all of these.
+    dataset
+        Only this data set; may be given several times. Default: those of the training, else all that have masks.
+    split
+        Which part of the run's division, or all; of data sets that the run does not know, the test part is every image
+        but those of lesions that it was trained on.
+    output
+        Folder for rows.csv, summary.json, summary.md and the worst cases.
+    limit
+        At most so many images of each data set, evenly spread.
+    seed
+        Decides the points and how boxes are off.
+    accelerator
+        cpu, gpu, mps or auto.
+    """
+    from cutis.evaluation.prompted import WAYS
+    from cutis.evaluation.prompted_verb import evaluate_prompts
+
+    return evaluate_prompts(
+        model, data, ways=way or WAYS, datasets=dataset, part=split, output=output, limit=limit, seed=seed,
+        accelerator=accelerator, command=" ".join(["cutis", *sys.argv[1:]]),
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cutis import __version__
+from cutis.data.samples import Sample
 from cutis.data.splits import OURS
 from cutis.evaluation import report
 from cutis.evaluation.evaluate import Predictor, evaluate
@@ -78,13 +79,20 @@ def run(
     against: Path | None,
     limit: int | None,
     command: str,
+    spread: Callable[[Sequence[Sample]], Sequence[Sample]] = tuple,
 ) -> int:
-    """Evaluate, print the tables, write the files if `output` is given; 0, or 1 if an image could not be measured."""
+    """Evaluate, print the tables, write the files if `output` is given; 0, or 1 if an image could not be measured.
+
+    `spread` makes several samples of one that is to be measured in several ways.
+    """
     others = read_rows(against) if against else []  # what would fail after the work is tried before it
     if output:
         report.make_folder(output)
-    samples = select(data, datasets=datasets, part=part, rule=subject.rule, limit=limit)
-    chosen = [sample for own in samples.values() for sample in own]
+    selected = select(data, datasets=datasets, part=part, rule=subject.rule, limit=limit)
+    chosen = spread([sample for own in selected.values() for sample in own])
+    samples: dict[str, list[Sample]] = {}
+    for sample in chosen:
+        samples.setdefault(sample.dataset, []).append(sample)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("evaluating", total=len(chosen))
