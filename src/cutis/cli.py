@@ -807,7 +807,14 @@ def contrastive(
 def fields(
     *,
     of: Literal[
-        "supervised", "distillation", "adversarial", "knowledge-mining", "contrastive", "prompting", "symmetry", "lesion",
+        "supervised",
+        "distillation",
+        "adversarial",
+        "knowledge-mining",
+        "contrastive",
+        "prompting",
+        "symmetry",
+        "lesion",
         "cascade",
     ] = "supervised",
 ) -> None:
@@ -1049,12 +1056,14 @@ def evaluate_prompts(
     accelerator
         cpu, gpu, mps or auto.
     """
+    import shlex
+
     from cutis.evaluation.prompted import WAYS
     from cutis.evaluation.prompted_verb import evaluate_prompts
 
     return evaluate_prompts(
         model, data, ways=way or WAYS, datasets=dataset, part=split, output=output, limit=limit, seed=seed,
-        accelerator=accelerator, command=" ".join(["cutis", *sys.argv[1:]]),
+        accelerator=accelerator, command=shlex.join(["cutis", *sys.argv[1:]]),
     )  # fmt: skip
 
 
