@@ -62,15 +62,15 @@ class MiningBatch(NamedTuple):
         return len(self.image) - len(self.used)
 
     def to(self, device: Any, **keywords: Any) -> MiningBatch:
-        return MiningBatch(*(None if part is None else part.to(device, **keywords) for part in self))  # type: ignore[arg-type]
+        return MiningBatch(*(None if part is None else part.to(device, **keywords) for part in self))
 
 
 class Part(NamedTuple):
-    """Some of a cache's pictures: `places` (N,), `shares` (N,) their chances, and how many of them a batch has."""
+    """Some of a cache's pictures: `places` (N,), `shares` (N,) their chances, and how many of them `each` batch has."""
 
     places: NDArray[np.int64]
     shares: NDArray[np.float64]
-    count: int
+    each: int
 
 
 class PartSampler(KeySampler):
@@ -83,9 +83,9 @@ class PartSampler(KeySampler):
 
     def __init__(self, parts: Sequence[Part], *, steps: int, seed: int, size: int) -> None:
         everyone = np.concatenate([part.shares for part in parts])
-        super().__init__(everyone, steps, sum(part.count for part in parts), seed, lambda epoch: size)
+        super().__init__(everyone, steps, sum(part.each for part in parts), seed, lambda epoch: size)
         self.parts = [
-            (part.places, KeySampler(part.shares, steps, part.count, seed + number, self.size))
+            (part.places, KeySampler(part.shares, steps, part.each, seed + number, self.size))
             for number, part in enumerate(parts)
         ]
 
