@@ -63,6 +63,17 @@ def test_hair_is_found_and_the_lesion_is_left_at_every_scale(width):
     assert mask[~near].mean() < 0.01
 
 
+@pytest.mark.parametrize("end", [(0, 60), (511, 200), (250, 0), (100, 383)])
+def test_a_short_piece_is_hair_where_it_leaves_the_picture(end):
+    skin = np.full((384, 512, 3), (205, 160, 140), np.uint8)
+    inward = np.sign(np.array([256, 192]) - end) * 20
+    across = (np.array(end) + inward * ((end[0] in (0, 511)), (end[1] in (0, 383)))).tolist()
+    leaving = cv2.line(skin.copy(), end, across, (40, 30, 25), 2)
+    assert hair_mask(leaving)[min(end[1], 382), min(end[0], 510)]
+    within = cv2.line(skin.copy(), (200, 200), (200, 220), (40, 30, 25), 2)
+    assert not hair_mask(within).any()
+
+
 @pytest.mark.parametrize("width", [256, 512, 1024])
 def test_what_was_under_the_hair_comes_back(width):
     clean = skin(width, width * 3 // 4)

@@ -1,7 +1,7 @@
 // What in the picture may mislead: src/cutis/analysis/quality.py in the browser's language, with its numbers.
 
 import type { Numbers } from "./manifest";
-import { addOpened, blank, closed, components, dilate, erode, mirrored, type Plane } from "./plane";
+import { addOpened, blank, closed, components, dilate, erode, mirrored, type Box, type Plane } from "./plane";
 import { rounded, type Quality } from "./record";
 
 /** The picture as the judges see it: RGB at the network's size without padding, and the lesion on it, or null. */
@@ -134,7 +134,9 @@ function hairCover(grey: Plane, hair: Numbers["hair"]): number {
   const marked = blank(width, height);
   for (const line of hair.lines) addOpened(dark, line, marked);
   const { labels, boxes } = components(marked, true);
-  const long = boxes.map((box) => box.width > 0 && Math.hypot(box.width, box.height) >= hair.extent);
+  const leaves = ({ left, top, ...box }: Box) =>
+    left === 0 || top === 0 || left + box.width === width || top + box.height === height;
+  const long = boxes.map((box) => box.width > 0 && (leaves(box) || Math.hypot(box.width, box.height) >= hair.extent));
   const kept: Plane = { ...marked, data: marked.data.map((_, k) => Number(long[labels[k]])) };
   return mean(dilate(kept, hair.disc), (v) => v, () => true);
 }

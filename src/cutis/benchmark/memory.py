@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from cutis.analysis.batch import cores
 from cutis.analysis.runtime import load_model
@@ -20,10 +21,18 @@ from cutis.benchmark.result import Result, Row, progress, publish
 from cutis.data.synthetic import write_folder
 from cutis.errors import CutisError
 
-__all__ = ["TARGET_MB", "measure_memory", "peak_mb"]
+__all__ = ["TARGET_MB", "Analysed", "analyse_folder", "measure_memory", "peak_mb", "picture_folder"]
 
 TARGET_MB = 600.0
 WIDTH, HEIGHT, DISTINCT = 1024, 768, 12
+
+
+class Analysed(NamedTuple):
+    """Of one run of `cutis analyze` over a folder, from the process's start to its end."""
+
+    seconds: float
+    peak_mb: float
+
 
 _CHILD = """
 import sys
@@ -42,11 +51,12 @@ def measure_memory(model: str | None, *, images: int, output: Path | None) -> in
     segmenter = load_model(model)
     workers = sorted({1, cores()})
     with tempfile.TemporaryDirectory() as temporary, watching() as watch, progress("analysing the folder") as tell:
-        folder = _folder(Path(temporary) / "pictures", images)
+        folder = picture_folder(Path(temporary) / "pictures", images, WIDTH, HEIGHT)
         rows = []
         for done, count in enumerate(workers):
             tell(done, len(workers))
-            rows.append(_measure(folder, Path(temporary) / f"out-{count}", images, count, model))
+            found = analyse_folder(folder, Path(temporary) / f"out-{count}", count, model)
+            rows.append(_row(found, images, count))
     result = Result.of(
         "memory",
         rows,
@@ -76,16 +86,17 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # bytes on macOS
 
 
-def _folder(folder: Path, images: int) -> Path:
+def picture_folder(folder: Path, images: int, width: int, height: int) -> Path:
     """`images` pictures, of which 12 are distinct: what a picture shows does not change what it costs."""
-    drawn = write_folder(folder.with_name("drawn"), min(images, DISTINCT), 1, width=WIDTH, height=HEIGHT)
+    drawn = write_folder(folder.with_name("drawn"), min(images, DISTINCT), 1, width=width, height=height)
     folder.mkdir(parents=True)
     for number in range(images):
         shutil.copyfile(drawn[number % len(drawn)], folder / f"lesion_{number:05}.jpg")
     return folder
 
 
-def _measure(folder: Path, output: Path, images: int, workers: int, model: str | None) -> Row:
+def analyse_folder(folder: Path, output: Path, workers: int, model: str | None) -> Analysed:
+    """`cutis analyze` of the folder in a process of its own."""
     told = output.with_suffix(".peak")
     words = ["analyze", str(folder), "--output", str(output), "--workers", str(workers)]
     words += ["--model", model] if model else []
@@ -96,5 +107,9 @@ def _measure(folder: Path, output: Path, images: int, workers: int, model: str |
     seconds = time.perf_counter() - start
     if done.returncode or not told.is_file():
         raise CutisError(f"cutis {' '.join(words)} ended with {done.returncode}: {done.stderr.strip()[-300:]}")
-    values = {"workers": workers, "images/s": images / seconds, "peak MB": float(told.read_text())}
+    return Analysed(seconds, float(told.read_text()))
+
+
+def _row(found: Analysed, images: int, workers: int) -> Row:
+    values = {"workers": workers, "images/s": images / found.seconds, "peak MB": found.peak_mb}
     return Row(f"{images} pictures, {workers} worker{'s' * (workers > 1)}", values, ("peak MB", "<=", TARGET_MB))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from cutis.files import atomic_write
 
-__all__ = ["SyntheticLesion", "draw_lesion", "draw_skin", "write_folder"]
+__all__ = ["add_hairs", "SyntheticLesion", "draw_lesion", "draw_skin", "write_folder"]
 
 Floats = NDArray[np.float32]
 _MELANIN = np.array([0.75, 1.32, 1.75], np.float32)
@@ -82,6 +82,21 @@ def draw_lesion(
     if vignette:
         _darken_corners(image, rng.uniform(0.53, 0.59))
     return SyntheticLesion(_photographed(rng, image), depth < 1, hair_mask, symmetry, centre, angle)
+
+
+def add_hairs(
+    rng: np.random.Generator, picture: NDArray[np.uint8], hairs: int
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """(H, W, 3) uint8 RGB -> the same picture under drawn hairs, and (H, W) bool of what they cover by half or more.
+
+    >>> bald = np.full((64, 96, 3), 180, np.uint8)
+    >>> hairy, cover = add_hairs(np.random.default_rng(0), bald, 4)
+    >>> bool((hairy[cover] < 150).all()), bool(cover.any())
+    (True, True)
+    """
+    image: Floats = picture.astype(np.float32) / 255
+    cover = _draw_hairs(rng, image, hairs)
+    return np.rint(image * 255).astype(np.uint8), cover
 
 
 def draw_skin(rng: np.random.Generator, *, width: int, height: int, tone: float) -> NDArray[np.uint8]:

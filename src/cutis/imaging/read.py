@@ -48,6 +48,10 @@ _OPENERS: dict[str, Callable[[io.BytesIO], Image.Image]] = {
 # What decoders raise on a bad file. Pillow's plugins are called directly: `Image.open` warns on stderr about sizes.
 _BAD_DATA = (ValueError, SyntaxError, EOFError, LookupError, TypeError, OverflowError, struct.error, zlib.error)
 _BAD_FILE = (OSError, MemoryError, cv2.error, Image.DecompressionBombError, *_BAD_DATA)
+# A mask is runs of equal values: looked for as such, 24 megapixels take 0.1 s and not 0.35, and a quarter of the bytes.
+_RUNS = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+if hasattr(cv2, "IMWRITE_PNG_FILTER"):  # older OpenCV has no choice
+    _RUNS += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE]
 _TURN = {3: cv2.ROTATE_180, 6: cv2.ROTATE_90_CLOCKWISE, 8: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
 
@@ -141,7 +145,7 @@ def encode_mask(mask: NDArray[np.bool_]) -> bytes:
     >>> read_mask(encode_mask(np.array([[True, False]]))).tolist()
     [[True, False]]
     """
-    done, png = cv2.imencode(".png", mask.astype(np.uint8) * 255, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    done, png = cv2.imencode(".png", mask.view(np.uint8) * np.uint8(255), _RUNS)
     if not done:
         raise CutisError(f"a mask of shape {mask.shape} cannot be written as PNG: choose a smaller picture")
     return png.tobytes()
