@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
+from cutis.analysis.pipeline import predict_mask
+from cutis.data.samples import Sample
 from cutis.data.synthetic import write_folder
 from cutis.errors import CutisError
+from cutis.imaging.preprocessing import Preprocessing
 from cutis.imaging.read import read_mask
 from cutis.label import verb
 from cutis.label.export import read_labels, worst_first, write_coco, write_labels
-from cutis.label.one import Row
+from cutis.label.one import Asking, Row, label_one
 from cutis.label.verb import Ask, label_folder, run, summary
 
 ASK = Ask(model=None, refine=None, dataset=None, category="lesion", check=200, seed=0, workers=2)
@@ -129,6 +133,17 @@ def test_a_mask_of_another_size_is_a_failure_and_not_the_end(tmp_path):
     assert row.source == "failed" and "its mask is 32 x 32 and the image 96 x 64" in row.error
 
 
+def test_a_mask_that_is_not_sure_is_marked_all_the_same(drawn):
+    probability = np.full((4, 64, 64), 0.1, np.float32)
+    probability[:, 24:40, 24:40] = 0.6  # under the confidence that `cutis analyze` wants
+    steps = Preprocessing(size=64, mean=(0, 0, 0), std=(1, 1, 1))
+    model = SimpleNamespace(preprocessing=steps, threshold=0.5, probability=lambda batch: probability[: len(batch)])
+    sample = Sample("lesion_000", drawn / "images" / "lesion_000.jpg")
+    assert not predict_mask(sample.image, model).any()
+    row, mask = label_one(sample, "a.jpg", "masks/a.png", Asking(model, None, None, 0, "cpu"), predict=True)
+    assert mask.any() and row.source == "predicted" and row.confidence < 0.75
+
+
 def test_an_image_without_an_object_has_no_annotation(tmp_path):
     write_coco(tmp_path / "coco.json", [_row(0, confidence=0.0)], "lesion", {})
     coco = json.loads((tmp_path / "coco.json").read_text(encoding="utf-8"))
@@ -143,3 +158,27 @@ def test_failures_come_first_and_your_own_last():
 def _row(number, source="predicted", confidence=0.0, dice=float("nan")):
     nan = float("nan")
     return Row(f"{number}.jpg", source, confidence, nan, nan, nan, nan, 0.0, 8, 8, dice, f"masks/{number}.png", "")
+
+
+@pytest.mark.slow
+def test_a_run_finds_and_a_promptable_corrects(drawn, tmp_path):
+    from cutis.recipes.config import SupervisedConfig, load_config
+    from cutis.recipes.prompting_config import PromptingConfig
+    from cutis.recipes.prompting_run import train_prompting
+    from cutis.recipes.run import train_supervised
+
+    configs = Path(__file__).parents[2] / "configs"
+    write_folder(tmp_path / "learned", 24, 0, width=96, height=72)
+    common = {"cache": tmp_path / "cache", "resume": False, "accelerator": "cpu", "say": lambda text: None}
+    for train, kind, name in (
+        (train_supervised, SupervisedConfig, "sparsesegnet"), (train_prompting, PromptingConfig, "promptable"),
+    ):  # fmt: skip
+        config = load_config(configs / name / "smoke.yaml", {}, kind)
+        train(config, tmp_path / "learned", tmp_path / name, **common)
+    ask = ASK._replace(model=str(tmp_path / "sparsesegnet"), refine=str(tmp_path / "promptable"))
+    rows = label_folder(drawn, tmp_path / "out", ask, resume=False)
+    refined = [row for row in rows if row.source == "refined"]
+    assert refined and all(0 <= row.score <= 1 and 0 < row.refined <= 1 for row in refined)
+    settings = json.loads((tmp_path / "out" / "run.json").read_text(encoding="utf-8"))
+    assert "promptable stand-in" in settings["refined_by"] and len(settings["model_sha256"]) == 64
+    assert all((tmp_path / "out" / row.mask).exists() for row in rows if row.source != "failed")

@@ -65,10 +65,9 @@ class _Segmented(NamedTuple):
     lesion: NDArray[np.bool_]
     confidence: float
 
-    @property
-    def found(self) -> bool:
+    def found(self, least_confidence: float = MIN_CONFIDENCE) -> bool:
         share = np.count_nonzero(self.lesion) / self.lesion.size
-        return bool(share >= MIN_AREA_SHARE and self.confidence >= MIN_CONFIDENCE)
+        return bool(share >= MIN_AREA_SHARE and self.confidence >= least_confidence)
 
 
 class _Stopwatch:
@@ -84,15 +83,22 @@ class _Stopwatch:
         self._last = now
 
 
-def predict_mask(source: Source, model: Segmenter | None = None, *, hair_removal: bool = False) -> NDArray[np.bool_]:
+def predict_mask(
+    source: Source,
+    model: Segmenter | None = None,
+    *,
+    hair_removal: bool = False,
+    least_confidence: float = MIN_CONFIDENCE,
+) -> NDArray[np.bool_]:
     """The lesion's mask at the image's own size: (height, width) bool, all False where no lesion is found.
 
-    `source`: a file, its bytes, or (H, W, 3) uint8 RGB. The same pixels as in `masks/` of `cutis analyze`.
+    `source`: a file, its bytes, or (H, W, 3) uint8 RGB. The same pixels as in `masks/` of `cutis analyze`, but for
+    `least_confidence`, which was measured with the bundled segmenter: 0 for a network that is less sure of itself.
     """
     model = model or load_model()
     picture = _read(source)
     segmented = _segment(_without_hair(picture.pixels)[0] if hair_removal else picture.pixels, model, _Stopwatch())
-    return _full_mask(segmented, picture, model)
+    return _full_mask(segmented, picture, model, least_confidence)
 
 
 def analyze_image(
@@ -119,7 +125,7 @@ def analyze_image(
     mask = _full_mask(segmented, picture, model)
     watch.lap("mask")
     lesion = None
-    if segmented.found:
+    if segmented.found():
         lesion = _measure(segmented, mask, _level(model), mm_per_pixel or picture.spacing_mm)
     watch.lap("measures")
     looked = ask(cascade, picture.pixels, mask, watch.lap) if lesion else Looked()
@@ -197,8 +203,10 @@ def _level(model: Segmenter) -> int:
     return min(254, math.floor(model.threshold * 255))
 
 
-def _full_mask(segmented: _Segmented, picture: Picture, model: Segmenter) -> NDArray[np.bool_]:
-    if not segmented.found:
+def _full_mask(
+    segmented: _Segmented, picture: Picture, model: Segmenter, least_confidence: float = MIN_CONFIDENCE
+) -> NDArray[np.bool_]:
+    if not segmented.found(least_confidence):
         return np.zeros((picture.height, picture.width), np.bool_)
     size = (picture.width, picture.height)
     probability = cv2.resize(segmented.probability, size, interpolation=cv2.INTER_LINEAR)

@@ -116,7 +116,7 @@ class _Made(NamedTuple):
 
 def _predicted(image: Path, tie: int, asking: Asking) -> _Made:
     looks = Flips(asking.model)
-    mask = predict_mask(image, looks)  # type: ignore[arg-type]
+    mask = predict_mask(image, looks, least_confidence=0)  # type: ignore[arg-type]
     height, width = mask.shape
     looked = sureness(looks.seen, looks.threshold, width, height)
     sure = _Sure(looked.product if mask.any() else 0.0, looked.expected, looked.agreement)
@@ -124,7 +124,7 @@ def _predicted(image: Path, tie: int, asking: Asking) -> _Made:
         return _Made(mask, "predicted", sure)
     rng = np.random.default_rng((asking.seed, tie))
     asked = Refined(asking.promptable, looks.seen.mean(0), asking.prompts, rng, asking.device)
-    better = predict_mask(image, asked)  # type: ignore[arg-type]
+    better = predict_mask(image, asked, least_confidence=0)  # type: ignore[arg-type]
     agreed = float(dice(count(better, mask)))
     sure = sure._replace(confidence=sure.confidence * agreed, refined=agreed, score=asked.score)
     return _Made(better, "refined", sure) if better.any() else _Made(mask, "predicted", sure)

@@ -24,6 +24,7 @@ from cutis.analysis.words import RESEARCH_ONLY
 from cutis.data.catalogue import open_dataset
 from cutis.errors import CutisError
 from cutis.evaluation.evaluate import in_order
+from cutis.evaluation.report import make_folder
 from cutis.imaging.read import write_mask
 from cutis.label.export import read_labels, worst_first, write_coco, write_labels, write_worst
 from cutis.label.one import Asking, Row, Source, label_one
@@ -79,7 +80,7 @@ def label_folder(
     if not len(dataset):
         raise CutisError(f"{folder} holds no images: give a folder of JPEG, PNG, BMP, TIFF or WebP files")
     asking, settings, workers = _asking(ask)
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     same_settings(output, settings, resume=resume)
     files = [_relative(sample.image, folder) for sample in dataset]
     names = [f"masks/{name}" for name in targets([Path(file) for file in files])]
