@@ -2,7 +2,7 @@
 # make test    install everything and run all tests
 # make page    build the page for the browser (needs node 20 or newer), into src/cutis/serve/page
 # make check   style, types and import contracts, in under a minute
-# make bench   time the bundled model against U-Net on this machine
+# make bench   time the bundled models against public networks on this machine (idle), and draw the plots
 # Python, the environment's folder and options can be chosen: make test PYTHON=python3.12 VENV=.venv312 PYTEST="-k imaging"
 
 ifeq ($(OS),Windows_NT)

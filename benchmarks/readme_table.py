@@ -1,4 +1,4 @@
-"""The measured tables of the README, made from benchmarks/results/*.json and from nothing else.
+"""The measured tables of the README and of docs/performance.md, from benchmarks/results/*.json and nothing else.
 
     python benchmarks/readme_table.py            # write them between their markers
     python benchmarks/readme_table.py --check    # exit 1 where a page says anything else than the files do
@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from performance_tables import PERFORMANCE
+
 from cutis.evaluation.tables import markdown_table
 from cutis.files import atomic_write
 
@@ -23,7 +25,7 @@ __all__ = ["accuracy", "classes", "loader", "main", "memory", "rendered", "speed
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = [ROOT / "README.md"]
+PAGES = [ROOT / "README.md", ROOT / "docs" / "performance.md"]
 MARKED = re.compile(r"(<!-- (\w+) from benchmarks/results -->\n).*?(<!-- end -->)", re.DOTALL)
 MEASURES = {"dice": ("Dice", 3), "jaccard": ("Jaccard", 3), "hd95_256": ("HD95, px at 256", 1)}
 
@@ -88,6 +90,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "speed": speed,
     "memory": memory,
     "loader": loader,
+    **PERFORMANCE,
 }
 
 
