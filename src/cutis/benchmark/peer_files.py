@@ -62,8 +62,9 @@ def make(name: str, size: int, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     products = of_network(build_peer(name, device="meta"), size)
     peer = peer_named(name)
+    files: dict[str, Path] = {}
     if peer.in_torch:
-        files, reasons = {}, {"fp32": peer.in_torch, "int8": peer.in_torch}
+        reasons = dict.fromkeys(("fp32", "int8"), peer.in_torch)
     elif name in ENCODERS:
         files, reasons = _write_encoder(build_peer(name), name, size, folder)
     else:
