@@ -235,6 +235,47 @@ def test_other_runs_are_not_gone_on_with(results):
         run_mining_grid(config, Place(results, results, results, lambda *a: None, "cpu", lambda text: None))
 
 
+def test_what_a_job_is_made_from(tmp_path, monkeypatch):
+    """Each phase is asked for once, in order, with what it begins from; a job that was cut off is gone on with."""
+    from cutis.experiments import mining_grid
+
+    calls: list[tuple] = []
+
+    def stage(train, config, data, home, say, arguments):
+        calls.append((train.__name__, config.name, home.relative_to(tmp_path).as_posix(), arguments.get("start")))
+
+    def mine(config, data, home, *, resume, teacher, start, **rest):
+        calls.append((config.mining.schedule, resume, teacher, start.relative_to(tmp_path).as_posix()))
+        assert not (home / "config.yaml").exists()  # left by a start that did not reach its first epoch
+
+    monkeypatch.setattr(mining_grid, "stage", stage)
+    monkeypatch.setattr(mining_grid, "train_knowledge_mining", mine)
+    mine.__name__ = "train_knowledge_mining"
+    monkeypatch.setattr(mining_grid, "evaluate_run", lambda *a: calls.append(("evaluated", a[0].name)))
+    write_folder(tmp_path / "drawn", 1, 0, width=96, height=72)
+    config = grid("experiment-smoke", rows=["simclr continuous"], labelled={"folder": [50]}, teacher="sam")
+    (job,) = jobs_of(config)
+    for name in ("config.yaml", "mining.json"):
+        (job.folder(tmp_path) / name).parent.mkdir(parents=True, exist_ok=True)
+        (job.folder(tmp_path) / name).write_text("", encoding="utf-8")
+    run_mining_grid(
+        config, Place(tmp_path / "drawn", tmp_path, tmp_path, lambda *a, **k: None, "cpu", lambda text: None)
+    )
+    home = "folder/labelled-50/first-phase-simclr/seed-1"
+    assert calls == [
+        ("train_contrastive", "simclr, folder, seed 1", "folder/simclr/seed-1", None),
+        (
+            "train_knowledge_mining",
+            "simclr first phase, 50% of folder, seed 1",
+            home,
+            tmp_path / "folder/simclr/seed-1",
+        ),
+        ("continuous", True, "sam", home),
+        ("evaluated", "seed-1"),
+    ]
+    assert finished(job, tmp_path)
+
+
 @pytest.mark.slow
 def test_the_smoke_grid_runs_and_goes_on(tmp_path, capsys):
     from cutis.analysis.pipeline import predict_mask
