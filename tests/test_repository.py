@@ -191,6 +191,7 @@ def test_the_wheel_holds_the_package_and_its_weights_and_nothing_else(tmp_path):
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
     subprocess.run(command, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("cutis-*.whl")
+    assert wheel.stat().st_size < 30e6  # with its models and the page
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     page = (p for p in (ROOT / "src/cutis/serve/page").rglob("*") if p.is_file())  # where it was built
     expected = {p.relative_to(ROOT / "src").as_posix() for p in [*files(), *page] if ROOT / "src" in p.parents}
