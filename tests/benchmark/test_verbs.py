@@ -238,8 +238,9 @@ def test_latency(tmp_path, cache, monkeypatch):
         (["latency", "sam-vit-b"], "'sam-vit-b' does not take any side"),
         (["latency", "--size", 100], "--size is 100: give multiples of 32"),
         (["latency", "--threads", 0], "--threads is 0"),
-        (["peers", "no-such-peer"], "no model 'no-such-peer'"),
-        (["roofline", "no-such-model"], "no model 'no-such-model'"),
+        (["peers", "no-such-peer"], "no model or peer 'no-such-peer': .* segmenter-int8, sparsesegnet, unet-resnet34"),
+        (["roofline", "no-such-model"], "no model or peer 'no-such-model'"),
+        (["network", "--rounds", 0], "--rounds is 0: give 1 or more"),
     ],
 )
 def test_what_cannot_be_timed_is_said_in_one_line(tmp_path, cache, words, said):

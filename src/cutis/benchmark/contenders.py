@@ -13,12 +13,13 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from cutis.analysis.runtime import DEFAULT_MODEL, load_model
+from cutis.analysis.runtime import DEFAULT_MODEL, list_models, load_model
 from cutis.analysis.runtimes import DEFAULT_RUNTIME
 from cutis.benchmark.forward import forward, titled
 from cutis.benchmark.peer_files import peer_files
 from cutis.benchmark.peers import ENCODERS, PEERS, build_peer, peer_named
 from cutis.benchmark.products import Products, of_file
+from cutis.errors import CutisError
 from cutis.export.parity import open_session
 
 __all__ = ["OURS", "Contender", "Kind", "contenders_of", "open_program"]
@@ -63,6 +64,12 @@ def contenders_of(names: Sequence[str], *, size: int, cache: Path, runtime: str 
     """
     found: list[Contender] = []
     models = [name for name in names if name not in PEERS]
+    for name in models:
+        if name not in list_models() and not Path(name).is_file():
+            raise CutisError(
+                f"no model or peer {name!r}: give an ONNX file that cutis exported, or one of "
+                f"{', '.join((*list_models(), *PEERS))}"
+            )
     opened = titled([load_model(model, runtime=runtime) for model in models])
     for model, (title, segmenter) in zip(models, opened.items(), strict=True):
         file = _file_of(model)

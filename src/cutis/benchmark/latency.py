@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cutis.errors import CutisError
+
 __all__ = ["Protocol", "Spread", "interleave", "ratio_to", "spread"]
 
 
@@ -44,6 +46,8 @@ def interleave(
     tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, NDArray[np.float64]]:
     """Name -> (rounds, calls) seconds, each round in the order of `programs`."""
+    if protocol.rounds < 1:
+        raise CutisError(f"--rounds is {protocol.rounds}: give 1 or more")
     times: dict[str, list[list[float]]] = {name: [] for name in programs}
     total = protocol.warmup + protocol.rounds
     for turn in range(total):

@@ -16,6 +16,7 @@ from cutis.files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["PLOTS", "draw_plots", "drawn"]
 
@@ -46,8 +47,7 @@ def drawn(name: str, results: Path) -> str:
     report = json.loads((results / f"{source}.json").read_text(encoding="utf-8"))
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(_WIDTH, _HEIGHT), layout="constrained")
-        axes = figure.subplots()
-        draw(axes, report)
+        draw(figure, report)
         machine = report["machine"]
         figure.text(0.99, 0.01, f"{machine['processor']}, {report['date']}", ha="right", fontsize=6, color="0.4")
         content = io.StringIO()
@@ -55,38 +55,47 @@ def drawn(name: str, results: Path) -> str:
     return "\n".join(line.rstrip() for line in content.getvalue().splitlines()) + "\n"
 
 
-def _accuracy_against_latency(axes: Axes, report: Report) -> None:
-    """Networks without a measured accuracy stand as ticks on the axis of time, by their names."""
+def _accuracy_against_latency(figure: Figure, report: Report) -> None:
+    """Above, networks whose accuracy was measured; below, on the same axis of time, every other, one line each."""
     rows = sorted(report["rows"], key=lambda row: row["values"]["ms"])
     judged = [row for row in rows if "Dice" in row["values"]]
-    floor = min((row["values"]["Dice low"] for row in judged), default=0.8) - 0.01
-    for row in judged:
-        of = row["values"]
-        bars = [[of["Dice"] - of["Dice low"]], [of["Dice high"] - of["Dice"]]]
-        axes.errorbar(of["ms"], of["Dice"], yerr=bars, fmt="o", capsize=3, label=row["name"])
-        axes.annotate(row["name"], (of["ms"], of["Dice"]), xytext=(6, 4), textcoords="offset points")
-    ceiling = max((row["values"]["Dice high"] for row in judged), default=0.95) + 0.01
-    axes.set_ylim(floor, ceiling + 0.6 * (ceiling - floor))
-    for row in (row for row in rows if row not in judged):
-        axes.axvline(row["values"]["ms"], ymax=0.04, color="0.4")
-        axes.annotate(row["name"], (row["values"]["ms"], 0.06), xycoords=("data", "axes fraction"), rotation=90,
-                      fontsize=7, color="0.35", ha="center", va="bottom")  # fmt: skip
-    axes.set_xscale("log")
-    axes.set_xlabel("one forward pass, one thread, milliseconds (ticks: latency only, not trained here)")
-    axes.set_ylabel(f"Dice on {report['facts']['accuracy on']}, mean and 95% interval")
+    others = [row for row in rows if "Dice" not in row["values"]]
+    panels = [bool(judged), bool(others)]
+    figure.set_size_inches(_WIDTH, _HEIGHT * panels[0] + (0.6 + 0.17 * len(others)) * panels[1])
+    heights = [height for height, there in zip((_HEIGHT, 0.6 + 0.17 * len(others)), panels, strict=True) if there]
+    axes = list(figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0])
+    if judged:
+        above = axes[0]
+        for row in judged:
+            of = row["values"]
+            ends = [[of["Dice"] - of["Dice low"]], [of["Dice high"] - of["Dice"]]]
+            above.errorbar(of["ms"], of["Dice"], yerr=ends, fmt="o", capsize=3, label=row["name"])
+        above.set_ylabel(f"Dice on {report['facts']['accuracy on']}, mean and 95% interval")
+        above.legend(fontsize=7)
+    for number, row in enumerate(others):
+        axes[-1].plot(row["values"]["ms"], -number, "o", color="0.35", markersize=4)
+        axes[-1].annotate(row["name"], (row["values"]["ms"], -number), xytext=(6, 0), textcoords="offset points",
+                          fontsize=7, va="center")  # fmt: skip
+    if others:
+        axes[-1].set_yticks([])
+        axes[-1].set_ylabel("not trained here: time alone")
+    axes[-1].set_xscale("log")
+    axes[-1].set_xlim(0.7 * rows[0]["values"]["ms"], 12 * rows[-1]["values"]["ms"])  # names stand right of the last
+    axes[-1].set_xlabel("one forward pass on one thread, milliseconds")
 
 
-def _latency_against_threads(axes: Axes, report: Report) -> None:
-    _lines(axes, report, "threads", "threads", lambda values: values["side"] == 256)
+def _latency_against_threads(figure: Figure, report: Report) -> None:
+    axes = _lines(figure, report, "threads", "threads", lambda values: values["side"] == 256)
     counts = sorted({row["values"]["threads"] for row in report["rows"]})
     axes.set_xticks(counts, [f"{count:g}" for count in counts])
 
 
-def _latency_against_side(axes: Axes, report: Report) -> None:
-    _lines(axes, report, "side", "side of the picture, pixels", lambda values: values["threads"] == 1)
+def _latency_against_side(figure: Figure, report: Report) -> None:
+    _lines(figure, report, "side", "side of the picture, pixels", lambda values: values["threads"] == 1)
 
 
-def _lines(axes: Axes, report: Report, along: str, label: str, wanted: Callable[[dict[str, float]], bool]) -> None:
+def _lines(figure: Figure, report: Report, along: str, label: str, wanted: Callable[[dict[str, float]], bool]) -> Axes:
+    axes = figure.subplots()
     networks = dict.fromkeys(of["network"] for of in report["facts"].values())
     for network in networks:
         points = sorted(
@@ -100,10 +109,11 @@ def _lines(axes: Axes, report: Report, along: str, label: str, wanted: Callable[
     axes.set_yscale("log")
     axes.set_xlabel(label)
     axes.set_ylabel("one forward pass, milliseconds (median and quartiles)")
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
+    return axes
 
 
-PLOTS: dict[str, tuple[str, Callable[[Axes, Report], None]]] = {
+PLOTS: dict[str, tuple[str, Callable[[Figure, Report], None]]] = {
     "accuracy-latency": ("peers", _accuracy_against_latency),
     "latency-threads": ("latency", _latency_against_threads),
     "latency-size": ("latency", _latency_against_side),
