@@ -110,16 +110,18 @@ def quantize(
     calibration: Feeds,
     judging: Feeds,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    judge: Callable[[onnxruntime.InferenceSession, Feeds], Loss] | None = None,
 ) -> Quantized:
     """Quantise `source` (fp32, by `cutis export`); write to `path` the candidate whose answers differ least.
 
     `calibration`, `judging`: by name of the input; `image` is (N, S, S, 3) uint8, preprocessed training images, no
-    image in both. `progress` is told images done and images in all.
+    image in both. `progress` is told images done and images in all. `judge`: a candidate's loss on the judging images,
+    for files that are neither segmenters nor classifiers.
     """
     import onnx
 
     reference = open_session(source)
-    difference = _judge(source, reference)
+    difference = judge or _judge(source, reference)
     for name, feeds in {"calibration": calibration, "judging": judging}.items():
         _check_feeds(reference, name, feeds)
     trials: list[tuple[Trial, bytes]] = []
@@ -135,7 +137,7 @@ def quantize(
             trials.append((Trial(candidate, loss, len(finished)), finished))
     chosen, content = min(trials, key=lambda pair: pair[0].loss.order)
     atomic_write(path, content)
-    count = len(calibration["image"])
+    count = _rows(calibration)
     return Quantized(
         path, chosen, tuple(t for t, _ in trials), count, len(content), hashlib.sha256(content).hexdigest()
     )
@@ -172,6 +174,10 @@ def _check_feeds(session: onnxruntime.InferenceSession, name: str, feeds: Feeds)
     counts = {len(values) for values in feeds.values()}
     if found != wanted or len(counts) != 1 or 0 in counts:
         raise ValueError(f"{name} images must be {wanted} after N >= 1, got {found} of {counts}")
+
+
+def _rows(feeds: Feeds) -> int:
+    return len(next(iter(feeds.values())))
 
 
 def _candidates(model: onnx.ModelProto) -> tuple[Candidate, ...]:
@@ -212,7 +218,7 @@ def _extremes(
     ends = ("_ReduceMin", "_ReduceMax")
     names = [name.removesuffix(ends[0]) for name in outputs if name.endswith(ends[0])]
     found = []
-    count = len(calibration["image"])
+    count = _rows(calibration)
     for number in range(count):
         one = {name: values[number : number + 1] for name, values in calibration.items()}
         values = dict(zip(outputs, session.run(None, one), strict=True))

@@ -85,7 +85,7 @@ class Form:
 
     `module`: what is traced, from `inputs` (name -> an example with a batch of 2) to the values named in `outputs`.
     `truth`: torch's own answers to the same inputs. `differences`: two answers -> the largest difference by what
-    differs; `allowed`: how large each may be.
+    differs; `allowed`: how large each may be. `probes`: rows -> inputs to compare with, where noise would be none.
     """
 
     module: nn.Module
@@ -94,6 +94,7 @@ class Form:
     truth: Callable[[Feeds], Answers]
     differences: Callable[[Answers, Answers], dict[str, float]]
     allowed: Mapping[str, float]
+    probes: Callable[[int], Feeds] | None = None
 
 
 @runtime_checkable
@@ -269,7 +270,7 @@ def _check_against_torch(form: Form, content: bytes, path: Path) -> dict[str, fl
     session = open_session(content)
     largest: dict[str, float] = {}
     for batch in _BATCHES:
-        feeds = _probes(batch, form.inputs)
+        feeds = form.probes(batch) if form.probes else _probes(batch, form.inputs)
         expected = form.truth(feeds)
         try:
             found = answers(session, feeds)

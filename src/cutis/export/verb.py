@@ -33,7 +33,7 @@ _DRAWN = 12
 
 def export(folder: Path, output: Path, *, symmetry: Sequence[Path], cache: Path, **options: Any) -> int:
     """Export the run in `folder`, whatever its task; `options` are those of `export_run`."""
-    from cutis.recipes.folder import task_of
+    from cutis.recipes.folder import recipe_of, task_of
 
     task = task_of(folder)
     if options["calibration"] < 1:
@@ -43,6 +43,10 @@ def export(folder: Path, output: Path, *, symmetry: Sequence[Path], cache: Path,
     if task == "segmentation":
         if symmetry:
             raise CutisError(f"{folder} is the run of a segmenter: leave --symmetry-model out")
+        if recipe_of(folder) == "prompting":
+            from cutis.export.promptable_verb import export_promptable_run
+
+            return export_promptable_run(folder, output, **options)
         return export_run(folder, output, **options)
     from cutis.export.classifier_verb import export_classifier_run
 

@@ -127,7 +127,7 @@ def drawn_prompts(
     >>> drawn[0, 4].sign().int().tolist()  # inside the box
     [[-1, -1, -1, -1], [-1, 1, 1, -1], [-1, 1, 1, -1], [-1, -1, -1, -1]]
     """
-    count, side = len(points), cells * STRIDE
+    count, side = points.shape[0], cells * STRIDE  # not len: the exporter would fix it
     if given is None:
         said = torch.tensor([[boxes is not None, masks is not None]], device=points.device)
         given = said.expand(count, 2)
