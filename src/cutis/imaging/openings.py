@@ -30,10 +30,11 @@ def opened_by_any(mask: NDArray[np.bool_], elements: Sequence[Offsets]) -> NDArr
     """
     height, width = mask.shape
     reach = max(max(abs(row), abs(column)) for element in elements for row, column in element)
-    columns = sorted({column for element in elements for _, column in element})
     words, inside = _packed(mask, reach)
-    moved = {column: _moved(words, column) for column in columns}
-    spread = {column: np.zeros((height + 2 * reach, inside.shape[1]), np.uint64) for column in columns}
+    columns = {column for element in elements for _, column in element}
+    moved = {column: _moved(words, column, len(inside)) for column in columns}
+    spread = {column: np.zeros_like(words) for column in columns}
+    rows = {column: _rows(spread[column], len(inside)) for column in columns}
     for element in elements:
         eroded = np.tile(inside, (height, 1))
         for part in _apart(element):
@@ -43,12 +44,11 @@ def opened_by_any(mask: NDArray[np.bool_], elements: Sequence[Offsets]) -> NDArr
                 break
         else:
             for row, column in element:
-                into = spread[column][reach - row : reach - row + height]
+                into = rows[column][reach - row : reach - row + height]
                 np.bitwise_or(into, eroded, out=into)
-    opened = np.zeros((height, inside.shape[1]), np.uint64)
+    opened = np.zeros((height, len(inside)), np.uint64)
     for column, bits in spread.items():
-        edged = np.pad(bits[reach : reach + height], ((0, 0), (1, 1)))
-        np.bitwise_or(opened, _moved(edged, column), out=opened)
+        np.bitwise_or(opened, _moved(bits, column, len(inside))[reach : reach + height], out=opened)
     return np.unpackbits(opened.view(np.uint8), axis=1, count=width, bitorder="little").view(np.bool_)
 
 
@@ -62,22 +62,35 @@ def _apart(element: Offsets) -> tuple[Offsets, ...]:
 
 
 def _packed(mask: NDArray[np.bool_], reach: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """The mask as little-endian words, between `reach` rows and a word of set bits; and one row of what is inside."""
+    """The mask as little-endian words, one row after the other, and one row of what is inside.
+
+    A word of set bits follows each row and one is before the first, `reach` rows of them are above and below: what is
+    moved out of a row or into it is never another row's.
+    """
     height, width = mask.shape
     count = -(-width // _WORD)
-    bits = np.ones((height, count * _WORD), np.bool_)
+    bits = np.ones((height, (count + 1) * _WORD), np.bool_)
     bits[:, :width] = mask
-    words = np.full((height + 2 * reach, count + 2), ~np.uint64(0))
-    words[reach : reach + height, 1:-1] = np.packbits(bits, axis=1, bitorder="little").view("<u8")
-    inside = np.packbits(np.arange(count * _WORD) < width, bitorder="little").view("<u8").astype(np.uint64)
-    return words, inside[None]
+    words = np.full((height + 2 * reach) * (count + 1) + 2, ~np.uint64(0))
+    _rows(words, count + 1)[reach : reach + height] = np.packbits(bits, axis=1, bitorder="little").view("<u8")
+    inside = np.packbits(np.arange((count + 1) * _WORD) < width, bitorder="little").view("<u8")
+    return words, inside.astype(np.uint64)
 
 
-def _moved(words: NDArray[np.uint64], column: int) -> NDArray[np.uint64]:
-    """(R, n + 2) -> (R, n): bit x is what bit x + column was."""
+def _rows(words: NDArray[np.uint64], length: int) -> NDArray[np.uint64]:
+    """The words without the first and the last as rows; a view."""
+    return words[1:-1].reshape(-1, length)
+
+
+def _moved(words: NDArray[np.uint64], column: int, length: int) -> NDArray[np.uint64]:
+    """Rows whose bit x is what bit x + column was."""
     if column == 0:
-        return np.ascontiguousarray(words[:, 1:-1])
+        return _rows(words, length)
     far, near = np.uint64(_WORD - abs(column)), np.uint64(abs(column))
     if column > 0:
-        return (words[:, 1:-1] >> near) | (words[:, 2:] << far)
-    return (words[:, 1:-1] << near) | (words[:, :-2] >> far)
+        found = words[1:-1] >> near
+        found |= words[2:] << far
+    else:
+        found = words[1:-1] << near
+        found |= words[:-2] >> far
+    return found.reshape(-1, length)
