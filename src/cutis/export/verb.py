@@ -155,10 +155,18 @@ def show_choice(console: Console, made: Quantized) -> None:
     from rich.table import Column, Table
 
     told = list(made.chosen.loss.said)
-    table = Table(Column("INT8", no_wrap=True), *told, "size", caption=f"calibrated on {made.calibrated_on} images")
+    table = Table(
+        Column("INT8", no_wrap=True),
+        *told,
+        "time of fp32's",
+        "size",
+        caption=f"calibrated on {made.calibrated_on} images",
+    )
     for trial in made.trials:
         mark = " (written)" if trial is made.chosen else ""
-        table.add_row(f"{trial.candidate}{mark}", *trial.loss.said.values(), _megabytes(trial.size))
+        table.add_row(
+            f"{trial.candidate}{mark}", *trial.loss.said.values(), f"{trial.time:.2f}", _megabytes(trial.size)
+        )
     console.print(table)
 
 
