@@ -38,6 +38,10 @@ def analyze(
     no_cascade: Annotated[bool, Parameter(negative="")] = False,
     hair_removal: Annotated[bool, Parameter(negative="")] = False,
     mm_per_pixel: float | None = None,
+    box: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
+    point: Annotated[list[str] | None, Parameter(negative="", allow_leading_hyphen=True)] = None,
+    not_point: Annotated[list[str] | None, Parameter(negative="", allow_leading_hyphen=True)] = None,
+    refine: str | None = None,
     resume: Annotated[bool, Parameter(negative="")] = False,
     workers: int | None = None,
     runtime: str = "onnxruntime",
@@ -64,6 +68,15 @@ def analyze(
         Take hair out of the picture before the lesion is looked for.
     mm_per_pixel
         Scale of the full-size pictures; else the file's own scale, where it has one.
+    box
+        x0,y0,x1,y1 in pixels of the picture: the lesion is in this box, says a person; a promptable network finds it.
+    point
+        x,y: the lesion is here; may be given several times. Points without a box correct the mask that was found.
+    not_point
+        x,y: the lesion is not here; likewise.
+    refine
+        A promptable network's encoder (a file that cutis exported, or a bundled one) that finds the lesion anew, asked
+        by the box and the surest points of the mask that was found; with --box or --point, asked by those.
     resume
         Go on with an interrupted run: what is done is kept, what failed is tried again.
     workers
@@ -79,7 +92,10 @@ def analyze(
 
     models = console.Models(model, symmetry_model, class_model, not no_cascade, runtime)
     options = Options(hair_removal=hair_removal, mm_per_pixel=mm_per_pixel, workers=workers)
-    return console.run(images, output, models=models, options=options, resume=resume, profile=profile)
+    prompts = console.Prompts(box, point or (), not_point or (), refine)
+    return console.run(
+        images, output, models=models, options=options, resume=resume, profile=profile, prompts=prompts
+    )
 
 
 @app.command

@@ -9,7 +9,18 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Analysis", "Asymmetry", "Border", "Colour", "Diagnosis", "Lesion", "ModelInfo", "Quality", "Symmetry"]
+__all__ = [
+    "Analysis",
+    "Asymmetry",
+    "Border",
+    "Colour",
+    "Diagnosis",
+    "Lesion",
+    "ModelInfo",
+    "Quality",
+    "Refinement",
+    "Symmetry",
+]
 
 
 class Record(BaseModel):
@@ -102,6 +113,16 @@ class ModelInfo(Record):
     sha256: str
 
 
+class Refinement(Record):
+    """Another network's answer took the place of the segmenter's mask: which, and what it was asked."""
+
+    model: ModelInfo
+    asked_by: Literal["network", "person"] = Field(description="the segmenter's own mask, or --box and --point")
+    box: tuple[float, float, float, float] | None = Field(description="left, top, right, bottom; inclusive")
+    points: list[tuple[float, float, bool]] = Field(description="x, y, whether the lesion is there")
+    score: float = Field(ge=0, le=1, description="the other network's own estimate of its overlap (IoU)")
+
+
 class Analysis(Record):
     """Everything said about one image. `status`: 'lesion', 'no_lesion' (an answer), or 'failed' (see `error`)."""
 
@@ -115,6 +136,7 @@ class Analysis(Record):
     diagnosis: Diagnosis | None = None
     quality: Quality | None = None
     model: ModelInfo | None = Field(None, description="finds the lesion")
+    refined: Refinement | None = Field(None, description="where the mask is a promptable network's")
     symmetry_model: ModelInfo | None = Field(None, description="fills `symmetry` where a lesion is found")
     class_model: ModelInfo | None = Field(None, description="fills `diagnosis` where a lesion is found")
     times_ms: dict[str, float] = Field(default_factory=dict)

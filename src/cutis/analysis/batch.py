@@ -28,6 +28,7 @@ from cutis.analysis.names import key, targets, unused
 from cutis.analysis.overlay import draw_map, draw_outline, encode_jpeg, encode_png, shrink
 from cutis.analysis.pictures import name_pictures
 from cutis.analysis.pipeline import NO_CASCADE, Outcome, Source, analyze_image
+from cutis.analysis.prompted import Correction
 from cutis.analysis.report import Pictures, Report
 from cutis.analysis.results import Results, same_settings
 from cutis.analysis.runtime import Segmenter
@@ -50,12 +51,13 @@ FOLDERS = ("masks", "overlays", "maps")
 @dataclass(frozen=True)
 class Options:
     """How every image of a run is analysed. `mm_per_pixel` is the scale of the full-size picture, where it is known;
-    `cascade` holds the symmetry and lesion networks to ask."""
+    `cascade` holds the symmetry and lesion networks to ask, `correction` what a promptable network is asked."""
 
     cascade: Cascade = NO_CASCADE
     hair_removal: bool = False
     mm_per_pixel: float | None = None
     workers: int | None = None
+    correction: Correction | None = None
 
     def __post_init__(self) -> None:
         if self.mm_per_pixel is not None and not 0 < self.mm_per_pixel < 100:
@@ -115,6 +117,8 @@ def analyze_to_folder(
     found = [(path, relative) for path, relative in find_images(inputs) if not _inside(path, output)]
     if not found:
         raise CutisError(f"every image named lies in the output folder {shown(output)}: choose another --output")
+    if options.correction and options.correction.by_person and len(found) > 1:
+        raise CutisError(f"--box and --point are of one picture and {len(found)} are given: analyse them one by one")
     _prepare(output, _settings(model, options), resume)
     names = [shown(path) for path, _ in found]
     try:
@@ -148,6 +152,7 @@ def _settings(model: Segmenter, options: Options) -> dict[str, object]:
         "class_model": lesion.sha256 if lesion else None,
         "hair_removal": options.hair_removal,
         "mm_per_pixel": options.mm_per_pixel,
+        "prompts": options.correction.asked if options.correction else None,
         **other,
     }
 
@@ -189,6 +194,7 @@ def analyze_or_fail(source: Source, name: str, model: Segmenter, options: Option
             cascade=options.cascade,
             hair_removal=options.hair_removal,
             mm_per_pixel=options.mm_per_pixel,
+            correction=options.correction,
         )
     except CutisError as error:
         return _failed(name, str(error), model)

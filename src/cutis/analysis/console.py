@@ -13,12 +13,13 @@ from typing import NamedTuple
 from cutis.analysis.batch import Options, StoppedError, analyze_to_folder
 from cutis.analysis.cascade import Cascade, choose_cascade
 from cutis.analysis.profile import Profile
+from cutis.analysis.prompted import Correction, load_promptable_model, parse_box, parse_point
 from cutis.analysis.runtime import load_model
 from cutis.analysis.runtimes import DEFAULT_RUNTIME
 from cutis.analysis.words import RESEARCH_ONLY
 from cutis.errors import CutisError
 
-__all__ = ["Models", "run"]
+__all__ = ["Models", "Prompts", "run"]
 
 
 class Models(NamedTuple):
@@ -31,6 +32,25 @@ class Models(NamedTuple):
     runtime: str = DEFAULT_RUNTIME
 
 
+class Prompts(NamedTuple):
+    """--box, --point and --not-point as they were typed; `refine`: the promptable that is asked by the network's own
+    mask, and that answers the others too."""
+
+    box: str | None = None
+    points: Sequence[str] = ()
+    not_points: Sequence[str] = ()
+    refine: str | None = None
+
+    def correction(self, runtime: str) -> Correction | None:
+        """What is asked of which promptable, opened; None where nothing is."""
+        if not (self.box or self.points or self.not_points or self.refine):
+            return None
+        box = parse_box(self.box) if self.box else None
+        on, beside = (tuple(parse_point(text) for text in texts) for texts in (self.points, self.not_points))
+        model = load_promptable_model(self.refine, runtime=runtime)
+        return Correction(model, box, on, beside, refine=self.refine is not None)
+
+
 class _Bar(NamedTuple):
     """`total`: how many there are. `advance`: one more is done. `say`: a line above the bar."""
 
@@ -40,8 +60,9 @@ class _Bar(NamedTuple):
 
 
 def run(
-    inputs: Sequence[Path], output: Path, *, models: Models, options: Options, resume: bool, profile: bool = False
-) -> int:
+    inputs: Sequence[Path], output: Path, *, models: Models, options: Options, resume: bool, profile: bool = False,
+    prompts: Prompts | None = None,
+) -> int:  # fmt: skip
     """Analyse and say so; 0 if every image was analysed, 1 if some failed or the output filled up.
 
     A network for symmetry or class that is wanted and not there is told of, once. With `profile`, one image after the
@@ -55,7 +76,10 @@ def run(
     counts: Counter[str] = Counter()
     network = load_model(models.segmenter, runtime=models.runtime)
     cascade = choose_cascade(models.symmetry, models.lesion, models.cascade, runtime=models.runtime)
-    options = replace(options, cascade=cascade, workers=1 if profile else options.workers)
+    options = replace(
+        options, cascade=cascade, correction=prompts.correction(models.runtime) if prompts else None,
+        workers=1 if profile else options.workers,
+    )  # fmt: skip
     watch.lap("models")
     try:
         with _bar() as bar:

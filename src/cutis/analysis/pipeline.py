@@ -21,13 +21,14 @@ from numpy.typing import NDArray
 from cutis import __version__
 from cutis.analysis import abcd, quality
 from cutis.analysis.cascade import Cascade, Looked, ask
+from cutis.analysis.prompted import Correction
 from cutis.analysis.runtime import Segmenter, load_model
 from cutis.errors import CutisError
 from cutis.imaging.frame import Frame, letterbox
 from cutis.imaging.hair import remove_hair
 from cutis.imaging.postprocess import clean_mask
 from cutis.imaging.read import MAX_PIXELS, Picture, read_image
-from cutis.records import Analysis, Lesion
+from cutis.records import Analysis, Lesion, Refinement
 
 __all__ = ["NO_CASCADE", "Outcome", "Source", "analyze_image", "predict_mask"]
 
@@ -64,9 +65,12 @@ class _Segmented(NamedTuple):
     probability: NDArray[np.uint8]
     lesion: NDArray[np.bool_]
     confidence: float
+    refined: Refinement | None
 
     def found(self, least_confidence: float = MIN_CONFIDENCE) -> bool:
         share = np.count_nonzero(self.lesion) / self.lesion.size
+        if self.refined and self.refined.asked_by == "person":  # who says that there is one
+            return share > 0
         return bool(share >= MIN_AREA_SHARE and self.confidence >= least_confidence)
 
 
@@ -109,11 +113,13 @@ def analyze_image(
     cascade: Cascade = NO_CASCADE,
     hair_removal: bool = False,
     mm_per_pixel: float | None = None,
+    correction: Correction | None = None,
 ) -> Outcome:
     """Analyse one image; `name` goes into the record. Raises `CutisError` for a source that is no image.
 
     `cascade` answers where a lesion is found; it sees the picture as it was read, whatever `hair_removal` says, and
-    prepares it as its networks were trained."""
+    prepares it as its networks were trained. `correction`: boxes, points or the network's own mask as prompts, whose
+    answer takes the mask's place."""
     watch = _Stopwatch()
     picture = _read(source)
     watch.lap("read")
@@ -121,7 +127,7 @@ def analyze_image(
     if hair_removal:
         pixels, hair = _without_hair(pixels)
         watch.lap("hair")
-    segmented = _segment(pixels, model, watch)
+    segmented = _segment(pixels, model, watch, correction, (picture.width, picture.height))
     mask = _full_mask(segmented, picture, model)
     watch.lap("mask")
     lesion = None
@@ -148,6 +154,7 @@ def analyze_image(
         diagnosis=looked.diagnosis,
         quality=judged,
         model=model.info,
+        refined=segmented.refined,
         symmetry_model=cascade.symmetry_info,
         class_model=cascade.class_info,
         times_ms={step: round(ms, 3) for step, ms in watch.laps.items()},
@@ -181,13 +188,28 @@ def _without_hair(pixels: NDArray) -> tuple[NDArray[np.uint8], float]:
     return free.image, float(free.mask.mean())
 
 
-def _segment(pixels: NDArray[np.uint8], model: Segmenter, watch: _Stopwatch) -> _Segmented:
+def _segment(
+    pixels: NDArray[np.uint8], model: Segmenter, watch: _Stopwatch, correction: Correction | None = None,
+    size: tuple[int, int] = (0, 0),
+) -> _Segmented:  # fmt: skip
     steps = model.preprocessing
     square, frame = letterbox(pixels, steps.size)
     prepared = steps.recolour(square, frame)  # letterbox and recolour are what Preprocessing.apply does
     watch.lap("prepare")
-    probability = frame.crop(model.probability(prepared)[0])
+    whole = model.probability(prepared)[0]
     watch.lap("network")
+    segmented = _cleaned(square, frame, whole, model, None)
+    if correction and (correction.by_person or segmented.found()):
+        whole, refined = correction.apply(pixels, frame, whole, size, model.threshold)
+        segmented = _cleaned(square, frame, whole, model, refined)
+        watch.lap("prompts")
+    return segmented
+
+
+def _cleaned(
+    square: NDArray[np.uint8], frame: Frame, whole: NDArray[np.float32], model: Segmenter, refined: Refinement | None
+) -> _Segmented:
+    probability = frame.crop(whole)
     raw = np.rint(probability * 255).astype(np.uint8)
     above = raw > _level(model)
     lesion = clean_mask(above)
@@ -195,7 +217,7 @@ def _segment(pixels: NDArray[np.uint8], model: Segmenter, watch: _Stopwatch) -> 
     cleaned[above & ~lesion] = 0
     cleaned[lesion & ~above] = 255
     confidence = float(probability[lesion].mean()) if lesion.any() else 0.0
-    return _Segmented(square, frame, cleaned, lesion, min(1.0, confidence))
+    return _Segmented(square, frame, cleaned, lesion, min(1.0, confidence), refined)
 
 
 def _level(model: Segmenter) -> int:

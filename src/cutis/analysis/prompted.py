@@ -1,0 +1,260 @@
+"""A mask corrected by a person, or refined by another network: boxes and points to the exported promptable model.
+
+Knowledge mining, Sec. 2.7 (the small network alone, or refined: points and outer box of its own prediction are the
+prompts). No torch: the promptable's two files, as `cutis export` wrote them. The small network's mask goes along as a
+mask prompt where a person gives points alone, since those correct it; a person's box stands for itself.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from cutis.analysis.model_file import Metadata, ModelFile, check_tensors, open_model, resident, shape_of
+from cutis.analysis.runtimes import DEFAULT_RUNTIME
+from cutis.errors import CutisError
+from cutis.imaging.frame import Frame
+from cutis.records import Refinement
+
+__all__ = ["DEFAULT_PROMPTABLE", "Correction", "PromptableModel", "load_promptable_model", "parse_box", "parse_point"]
+
+DEFAULT_PROMPTABLE = "promptable-encoder-int8"
+ENCODER, DECODER = "prompt-encoder", "prompt-decoder"
+_OWN_POINTS = 5  # of the network's prediction, as its training by mining takes
+_LARGEST_LOGIT = 8.0
+
+Point = tuple[float, float]
+Box = tuple[float, float, float, float]
+
+
+class _Metadata(Metadata):
+    pair: str = Field(min_length=1)
+    threshold: float = Field(gt=0, lt=1)
+
+
+class _Half:
+    def __init__(self, file: ModelFile, task: str) -> None:
+        self.info, self.facts, self.session = open_model(file, task, _Metadata)
+        self.source = file.source
+
+
+class PromptableModel:
+    """Encoder and decoder of one network; `info` is the encoder's."""
+
+    def __init__(self, encoder: _Half, decoder: _Half) -> None:
+        if encoder.facts.pair != decoder.facts.pair:
+            raise CutisError(
+                f"{encoder.source} and {decoder.source} are halves of different networks: export both again"
+            )
+        self.info, self.preprocessing = encoder.info, encoder.facts.preprocessing
+        self._encoder, self._decoder = encoder.session, decoder.session
+        size = self.preprocessing.size
+        embedding = shape_of(encoder.session, "embedding")
+        check_tensors(
+            encoder.session,
+            [("image", "tensor(uint8)", [size, size, 3]), ("embedding", "tensor(float)", embedding)],
+            encoder.source,
+        )
+        points, mask = shape_of(decoder.session, "points"), shape_of(decoder.session, "mask")
+        shapes = {
+            "embedding": embedding,
+            "points": points,
+            "labels": points[:1],
+            "box": [4],
+            "mask": mask,
+            "given": [2],
+        }
+        answers = {"logits": [3, *mask[1:]], "scores": [3]}
+        check_tensors(
+            decoder.session, [(name, "tensor(float)", s) for name, s in {**shapes, **answers}.items()], decoder.source
+        )
+        self.points, self._mask = int(str(points[0])), int(str(mask[-1]))
+
+    def answer(
+        self, square: NDArray[np.uint8], box: Box | None, points: list[tuple[float, float, bool]],
+        mask: NDArray[np.float32] | None,
+    ) -> tuple[NDArray[np.float32], float]:  # fmt: skip
+        """Prompts in pixels of the square (S, S, 3) uint8; `mask` (S, S) probability -> the best mask's probability
+        (S, S), and the model's own estimate of its IoU."""
+        (embedding,) = self._encoder.run(["embedding"], {"image": square[None]})
+        at = np.zeros((1, self.points, 2), np.float32)
+        labels = np.full((1, self.points), -1, np.float32)
+        for place, (x, y, on) in enumerate(points):
+            at[0, place], labels[0, place] = (x, y), float(on)
+        coarse = np.zeros((1, 1, self._mask, self._mask), np.float32)
+        if mask is not None:
+            small = cv2.resize(mask, (self._mask, self._mask), interpolation=cv2.INTER_AREA).clip(1e-4, 1 - 1e-4)
+            coarse[0, 0] = np.log(small / (1 - small)).clip(-_LARGEST_LOGIT, _LARGEST_LOGIT)
+        feeds = {
+            "embedding": embedding, "points": at, "labels": labels,
+            "box": np.array([box or (0, 0, 0, 0)], np.float32), "mask": coarse,
+            "given": np.array([[box is not None, mask is not None]], np.float32),
+        }  # fmt: skip
+        logits, scores = self._decoder.run(["logits", "scores"], feeds)
+        best = int(scores[0].argmax())
+        size = self.preprocessing.size
+        whole = cv2.resize(logits[0, best], (size, size), interpolation=cv2.INTER_LINEAR)
+        return (1 / (1 + np.exp(-whole))).astype(np.float32), float(scores[0, best])
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What is asked of every image: `box` and points in pixels of the picture as a person sees it; with `refine`, where
+    a person says nothing, the outer box and the surest points of the network's own mask."""
+
+    model: PromptableModel
+    box: Box | None = None
+    points: tuple[Point, ...] = ()
+    not_points: tuple[Point, ...] = ()
+    refine: bool = False
+
+    def __post_init__(self) -> None:
+        count = len(self.points) + len(self.not_points)
+        if count > self.model.points:
+            raise CutisError(
+                f"{count} points are given, {self.model.info.name} takes {self.model.points}: leave some out"
+            )
+
+    @property
+    def asked(self) -> dict[str, object]:
+        """The same for run.json."""
+        points = {"points": self.points, "not_points": self.not_points}
+        return {
+            "model": self.model.info.sha256, "refine": self.refine, "box": self.box and list(self.box),
+            **{name: [list(point) for point in some] for name, some in points.items()},
+        }  # fmt: skip
+
+    @property
+    def by_person(self) -> bool:
+        return bool(self.box or self.points or self.not_points)
+
+    def apply(
+        self, pixels: NDArray[np.uint8], frame: Frame, own: NDArray[np.float32], size: tuple[int, int], threshold: float
+    ) -> tuple[NDArray[np.float32], Refinement | None]:
+        """`own` (S, S), the network's probability over `frame` of `pixels`; `size` (width, height) of the whole picture
+        -> the same corrected, and what the record says; as it was where there was nothing to prompt with."""
+        self._check(size)
+        square, frame_here = self.model.preprocessing.apply(pixels)
+        here = _moved(own, frame, frame_here)
+        sx, sy = frame_here.inner_width / size[0], frame_here.inner_height / size[1]
+
+        def to_square(x: float, y: float) -> Point:
+            return frame_here.left + (x + 0.5) * sx - 0.5, frame_here.top + (y + 0.5) * sy - 0.5
+
+        def to_picture(x: float, y: float) -> Point:
+            return round((x + 0.5 - frame_here.left) / sx - 0.5, 1), round((y + 0.5 - frame_here.top) / sy - 0.5, 1)
+
+        if self.by_person:
+            box = None if self.box is None else (*to_square(*self.box[:2]), *to_square(*self.box[2:]))
+            points = [(*to_square(*p), True) for p in self.points] + [(*to_square(*p), False) for p in self.not_points]
+            mask = here if box is None and (here > threshold).any() else None
+        else:
+            found = here > threshold
+            if not found.any():
+                return own, None
+            left, top, width, height = cv2.boundingRect(found.astype(np.uint8))
+            box, mask = (left, top, left + width - 1, top + height - 1), None
+            points = [(x, y, True) for x, y in _surest(here, _OWN_POINTS)]
+        answer, score = self.model.answer(square, box, points, mask)
+        told = Refinement(
+            model=self.model.info,
+            asked_by="person" if self.by_person else "network",
+            box=None if box is None else (*to_picture(*box[:2]), *to_picture(*box[2:])),
+            points=[(*to_picture(x, y), on) for x, y, on in points],
+            score=round(score, 4),
+        )
+        return _moved(answer, frame_here, frame), told
+
+    def _check(self, size: tuple[int, int]) -> None:
+        """Prompts lie in the picture."""
+        width, height = size
+        corners = [self.box[:2], self.box[2:]] if self.box else []
+        for what, points in (("box", corners), ("point", self.points), ("point", self.not_points)):
+            for x, y in points:
+                if not (0 <= x <= width - 1 and 0 <= y <= height - 1):
+                    raise CutisError(
+                        f"the {what} reaches {x:g},{y:g}, outside the picture of {width} x {height} pixels: give x "
+                        f"from 0 to {width - 1} and y from 0 to {height - 1}"
+                    )
+
+
+def load_promptable_model(
+    model: str | os.PathLike[str] | None = None, *, runtime: str = DEFAULT_RUNTIME
+) -> PromptableModel:
+    """Open a promptable that comes with cutis or that cutis exported, by its encoder's name or file; the decoder is the
+    one whose name says so.
+
+    >>> load_promptable_model("nothing.onnx")
+    Traceback (most recent call last):
+    cutis.errors.CutisError: nothing.onnx is no promptable model: give the encoder's file (...-encoder-int8.onnx), the \
+decoder's beside it
+    """
+    wanted = os.fspath(model or DEFAULT_PROMPTABLE)
+    name = Path(wanted).name
+    if "encoder" not in name:
+        raise CutisError(
+            f"{wanted} is no promptable model: give the encoder's file (...-encoder-int8.onnx), the decoder's beside it"
+        )
+    other = wanted[: len(wanted) - len(name)] + name.replace("encoder", "decoder")
+    halves = [
+        resident(which, 1, task, lambda file, task=task: _Half(file, task), runtime)
+        for which, task in ((wanted, ENCODER), (other, DECODER))
+    ]
+    return PromptableModel(*halves)
+
+
+def parse_box(text: str) -> Box:
+    """--box as it was typed.
+
+    >>> parse_box("10,20,110,95")
+    (10.0, 20.0, 110.0, 95.0)
+    """
+    x0, y0, x1, y1 = _numbers(text, 4, "--box", "x0,y0,x1,y1")
+    if not (x0 < x1 and y0 < y1):
+        raise CutisError(f"--box {text} is inside out: give x0,y0,x1,y1 with x0 below x1 and y0 below y1")
+    return x0, y0, x1, y1
+
+
+def parse_point(text: str) -> Point:
+    """--point as it was typed."""
+    x, y = _numbers(text, 2, "--point", "x,y")
+    return x, y
+
+
+def _numbers(text: str, count: int, flag: str, form: str) -> list[float]:
+    try:
+        found = [float(part) for part in text.split(",")]
+    except ValueError:
+        found = []
+    if len(found) != count or not np.isfinite(found).all():
+        raise CutisError(f"{flag} {text} is not {form}: give {count} numbers, in pixels of the picture")
+    return found
+
+
+def _moved(probability: NDArray[np.float32], frame: Frame, into: Frame) -> NDArray[np.float32]:
+    """(S, S) over one letterbox -> (S', S') over another of the same picture; 0 beside it."""
+    if frame == into:
+        return probability
+    out = np.zeros((into.size, into.size), np.float32)
+    size = (into.inner_width, into.inner_height)
+    into.crop(out)[...] = cv2.resize(frame.crop(probability), size, interpolation=cv2.INTER_LINEAR)
+    return out
+
+
+def _surest(probability: NDArray[np.float32], count: int) -> list[Point]:
+    """The pixels of highest probability, those farthest inside first where many are alike, a little apart."""
+    left = cv2.GaussianBlur(probability, (0, 0), probability.shape[0] / 64)
+    apart, found = max(1, probability.shape[0] // 16), []
+    for _ in range(count):
+        y, x = np.unravel_index(int(left.argmax()), left.shape)
+        found.append((float(x), float(y)))
+        left[max(0, y - apart) : y + apart + 1, max(0, x - apart) : x + apart + 1] = -1
+        if left.max() <= 0.5:
+            break
+    return found
