@@ -167,8 +167,8 @@ def test_public_names_exist_and_are_documented(name):
 
 def test_the_small_size_loads_nothing_of_the_training_size():
     training = (
-        "layers|models|teachers|losses|pruning|recipes|tuning|evaluation|export|experiments|benchmark|page"
-        "|data.(class_|taught_)?batches"
+        "layers|models|teachers|losses|pruning|mining|recipes|tuning|evaluation|export|experiments|benchmark|page"
+        "|data.(class_|taught_|mining_|pair_)?batches"
     )
     small = [name for name in modules() if not re.match(rf"cutis\.({training})\b", name)]
     assert {"cutis.cli", "cutis.analysis", "cutis.imaging.read", "cutis.data.ham10000", "cutis.metrics.overlap"} <= set(
