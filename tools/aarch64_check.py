@@ -39,7 +39,7 @@ def main(wheel: Path, folder: Path) -> int:
     if not site.exists():
         _unpack_wheels(wheel, folder / "wheels", site)
     pictures = folder / "pictures"
-    write_folder(pictures, PICTURES, 1, width=600, height=450)
+    drawn = write_folder(pictures, PICTURES, 1, width=600, height=450)
     emulator = ["qemu-aarch64-static", "-L", str(root), "-E", f"PYTHONPATH={site}", "-E", "OMP_NUM_THREADS=1"]
     there = [*emulator, "-E", f"PYTHONHOME={root / 'usr'}", str(root / "usr/bin/python3.11"), "-s"]
     machine = _run([*there, "-c", "import platform; print(platform.machine())"]).strip()

@@ -217,7 +217,9 @@ def _lab(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 _SRGB = np.arange(256) / 255
 _LINEAR = np.where(_SRGB <= 0.04045, _SRGB / 12.92, ((_SRGB + 0.055) / 1.055) ** 2.4).astype(np.float32)
 # Rows: red, green and blue in X, Y and Z, each a share of the white's.
-_TO_XYZ = np.float32([[0.412453, 0.212671, 0.019334], [0.357580, 0.715160, 0.119193], [0.180423, 0.072169, 0.950227]])
+_TO_XYZ = np.array(
+    [[0.412453, 0.212671, 0.019334], [0.357580, 0.715160, 0.119193], [0.180423, 0.072169, 0.950227]], np.float32
+)
 _TO_XYZ /= _TO_XYZ.sum(axis=0)
 _DARKEST = np.float32(216 / 24389)
 _REFERENCES = _lab(np.array(list(COLOURS.values()), np.uint8))

@@ -52,10 +52,14 @@ TOLERANCE = {
 class Session(Protocol):
     """An opened model. `metadata` is the file's own; `runtime` says what runs it."""
 
-    runtime: str
-    metadata: Mapping[str, str]
-    inputs: Sequence[Tensor]
-    outputs: Sequence[Tensor]
+    @property
+    def runtime(self) -> str: ...
+    @property
+    def metadata(self) -> Mapping[str, str]: ...
+    @property
+    def inputs(self) -> Sequence[Tensor]: ...
+    @property
+    def outputs(self) -> Sequence[Tensor]: ...
 
     def run(self, outputs: Sequence[str], feeds: Mapping[str, NDArray]) -> list[NDArray]:
         """The named outputs, for (N, ...) of each input. Safe from several threads at once."""

@@ -94,7 +94,7 @@ def add_hairs(
     >>> bool((hairy[cover] < 150).all()), bool(cover.any())
     (True, True)
     """
-    image: Floats = picture.astype(np.float32) / 255
+    image: Floats = picture.astype(np.float32) / np.float32(255)
     cover = _draw_hairs(rng, image, hairs)
     return np.rint(image * 255).astype(np.uint8), cover
 

@@ -69,7 +69,7 @@ def hair_mask(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (max(3, _odd(_CROSS * unit)),) * 2)
     dark = cv2.morphologyEx(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), cv2.MORPH_BLACKHAT, cross)
     straight = opened_by_any(dark > _THRESHOLD, _lines(max(3, _odd(_STRAIGHT * unit))))
-    hair = _extended(straight, _EXTENT * unit)
+    hair: NDArray = _extended(straight, _EXTENT * unit)
     if not hair.any():
         return np.zeros((height, width), np.bool_)
     hair = cv2.dilate(hair * np.uint8(255), _disc(_odd(_MARGIN * unit)))
@@ -122,7 +122,7 @@ def _extended(mask: NDArray[np.bool_], extent: float) -> NDArray[np.uint8]:
 
     outer = [c for c, (_, _, _, parent) in zip(contours, hierarchy[0].tolist(), strict=True) if parent < 0]
     # What lies in the hole of a short one is shorter: painting its inside over takes nothing away that stays.
-    return cv2.drawContours(pixels, [c for c in outer if short(c)], -1, 0, cv2.FILLED)
+    return np.asarray(cv2.drawContours(pixels, [c for c in outer if short(c)], -1, 0, cv2.FILLED), np.uint8)
 
 
 def _odd(value: float) -> int:
