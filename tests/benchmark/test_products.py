@@ -62,6 +62,10 @@ def test_a_graph_with_open_sides_is_refused(tmp_path):
         ("Conv", [(1, 16, 8, 8), (16, 1, 3, 3)], (1, 16, 8, 8), 64 * 16 * 9),  # depthwise
         ("QGemm", [(2, 6), (), (), (6, 5)], (2, 5), 60),
         ("MatMulInteger", [(2, 6), (6, 5)], (2, 5), 60),
+        ("MatMul", [(3, 2, 6), (3, 6, 5)], (3, 2, 5), 180),
+        ("MatMul", [(2, 6), (6,)], (2,), 12),
+        ("FusedMatMul", [(1, 6, 2), (6, 5)], (1, 2, 5), 60),  # the first factor is turned
+        ("FusedMatMul", [(2, 6), (5, 6)], (2, 5), 60),  # the second
         ("QLinearAdd", [(9,), (9,)], (9,), 0),
     ],
 )

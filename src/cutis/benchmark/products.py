@@ -24,9 +24,8 @@ __all__ = ["Products", "multiply_adds", "of_file", "of_network"]
 _CONVOLUTIONS = {"Conv": 1, "FusedConv": 1, "NhwcFusedConv": 1, "ConvInteger": 1, "QLinearConv": 3}
 _TRANSPOSED = {"ConvTranspose": 1}
 _MATRICES = {"MatMul": 1, "FusedMatMul": 1, "MatMulInteger": 1, "DynamicQuantizeMatMul": 1, "MatMulIntegerToFloat": 1}
-_MATRICES |= {"QLinearMatMul": 3}
-_LINEAR = {"Gemm": 1, "FusedGemm": 1, "QGemm": 3}
-_SECOND = {**_CONVOLUTIONS, **_TRANSPOSED, **_MATRICES, **_LINEAR}
+_MATRICES |= {"QLinearMatMul": 3, "Gemm": 1, "FusedGemm": 1, "QGemm": 3}
+_SECOND = {**_CONVOLUTIONS, **_TRANSPOSED, **_MATRICES}
 """Operator -> which of its inputs is the second factor."""
 
 
@@ -105,9 +104,8 @@ def multiply_adds(operator: str, inputs: Sequence[Sequence[int]], output: Sequen
         return math.prod(output) // second[0] * math.prod(second)
     if operator in _TRANSPOSED:
         return math.prod(inputs[0]) // second[0] * math.prod(second)
-    if operator in _MATRICES:
-        return math.prod(output) * inputs[0][-1]
-    return math.prod(output) * math.prod(second) // output[-1]
+    summed = math.prod(second[-2:]) // (output[-1] if len(second) > 1 else 1)  # whichever way a factor is turned
+    return math.prod(output) * summed
 
 
 def _shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:
