@@ -51,7 +51,7 @@ def main(wheel: Path, folder: Path) -> int:
             "-c",
             "from cutis.cli import main; main()",
             "analyze",
-            str(pictures),
+            *map(str, drawn),
             "--model",
             model,
             "--workers",
