@@ -65,6 +65,6 @@ def sureness(seen: NDArray[np.float32], threshold: float, width: int, height: in
     whole = clean_mask(mean > threshold)
     if not whole.any():
         return Sureness(0.0, 0.0)
-    expected = 2 * float(mean[whole].sum()) / (float(mean.sum()) + np.count_nonzero(whole))
+    expected = 2 * float(mean[whole].sum()) / (float(mean.sum()) + int(np.count_nonzero(whole)))
     masks = np.stack([clean_mask(frame.crop(one) > threshold) for one in seen])
     return Sureness(expected, float(dice(count(masks, np.broadcast_to(whole, masks.shape))).mean()))
