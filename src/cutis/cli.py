@@ -125,7 +125,8 @@ def label(
     model
         The network that finds the object: name of a bundled model, an ONNX file, or a run folder.
     refine
-        A promptable model that corrects what the network found; needs cutis[train].
+        A promptable model that corrects what the network found: an exported one, as 'analyze' takes it; or a run, or
+        the folder of SAM's or MedSAM's weights, which need cutis[train].
     dataset
         Which data set, where the folder holds several.
     category

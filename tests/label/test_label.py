@@ -140,7 +140,7 @@ def test_a_mask_that_is_not_sure_is_marked_all_the_same(drawn):
     model = SimpleNamespace(preprocessing=steps, threshold=0.5, probability=lambda batch: probability[: len(batch)])
     sample = Sample("lesion_000", drawn / "images" / "lesion_000.jpg")
     assert not predict_mask(sample.image, model).any()
-    row, mask = label_one(sample, "a.jpg", "masks/a.png", Asking(model, None, None, 0, "cpu"), predict=True)
+    row, mask = label_one(sample, "a.jpg", "masks/a.png", Asking(model, None), predict=True)
     assert mask.any() and row.source == "predicted" and row.confidence < 0.75
 
 

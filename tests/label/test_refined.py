@@ -17,9 +17,10 @@ from cutis.data.synthetic import write_folder
 from cutis.imaging.preprocessing import Preprocessing
 from cutis.imaging.read import read_mask
 from cutis.label.one import Asking, label_one
-from cutis.label.refined import PROMPTS, Refined
+from cutis.label.refined import PROMPTS, Refined, by_file, by_network
 from cutis.metrics.overlap import count, dice
 from cutis.mining.settings import PromptSettings
+from cutis.records import ModelInfo
 from cutis.teachers.promptable import Answered
 
 SIDE = 64
@@ -96,7 +97,7 @@ def knowing(home):
 
 @pytest.mark.parametrize("mistaken", [False, True])
 def test_agreement_lowers_the_confidence(drawn, mistaken):
-    asking = Asking(knowing(drawn), BoxTeller(mistaken), PromptSettings(**PROMPTS), 0, "cpu")
+    asking = Asking(knowing(drawn), by_network(BoxTeller(mistaken), PromptSettings(**PROMPTS), 0, "cpu"))
     sample = Sample("lesion_000", drawn / "images" / "lesion_000.jpg")
     row, mask = label_one(sample, "a.jpg", "masks/a.png", asking, predict=True)
     assert row.source == "refined" and row.score == pytest.approx(0.9)
@@ -104,3 +105,28 @@ def test_agreement_lowers_the_confidence(drawn, mistaken):
     assert row.refined == pytest.approx(float(dice(count(mask, truth))), abs=0.03)
     assert row.confidence == pytest.approx(row.expected * row.flips * row.refined, abs=1e-3)
     assert row.refined == 0 if mistaken else row.refined > 0.6
+
+
+def test_an_exported_promptable_is_asked_with_the_same(drawn):
+    asked = []
+
+    def answer(square, box, points, mask):
+        asked.append((box, points, mask))
+        found = np.zeros((SIDE, SIDE), np.float32)
+        left, top, right, bottom = (round(edge) for edge in box)
+        found[top : bottom + 1, left : right + 1] = 1
+        return found, 0.8
+
+    info = ModelInfo(name="box teller", version="0", precision="int8", sha256="0")
+    exported = SimpleNamespace(preprocessing=BoxTeller.preprocessing, points=8, info=info, answer=answer)
+    segmenter = knowing(drawn)
+    asking = Asking(segmenter, by_file(exported, segmenter.preprocessing))
+    row, mask = label_one(Sample("a", drawn / "images" / "lesion_000.jpg"), "a.jpg", "a.png", asking, predict=True)
+    assert (row.source, row.score) == ("refined", 0.8)
+    truth = read_mask(drawn / "masks" / "lesion_000.png")
+    rows, columns = np.flatnonzero(truth.any(1)), np.flatnonzero(truth.any(0))
+    boxed = np.zeros_like(truth)
+    boxed[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = True
+    assert float(dice(count(mask, boxed))) > 0.93  # the outer box of what was found, at the image's own size
+    ((_, points, prompt),) = asked
+    assert prompt is None and 1 <= len(points) <= 5 and all(on for *_, on in points)

@@ -19,13 +19,11 @@ from cutis.analysis.pipeline import predict_mask
 from cutis.errors import CutisError
 from cutis.imaging.read import read_mask
 from cutis.label.flips import Flips, sureness
-from cutis.label.refined import Refined
+from cutis.label.refined import Refine
 from cutis.metrics.overlap import count, dice
 
 if TYPE_CHECKING:
     from cutis.data.samples import Sample
-    from cutis.mining.settings import PromptSettings
-    from cutis.teachers.promptable import Promptable
 
 __all__ = ["Answer", "Asking", "Row", "Source", "label_one"]
 
@@ -67,13 +65,10 @@ class Answer(NamedTuple):
 
 
 class Asking(NamedTuple):
-    """Who predicts: `model` as the analysis takes it; `promptable` corrects what it found, or None."""
+    """Who predicts: `model` as the analysis takes it; `refine` corrects what it found, or None."""
 
     model: Any
-    promptable: Promptable | None
-    prompts: PromptSettings | None
-    seed: int
-    device: str
+    refine: Refine | None
 
 
 def label_one(sample: Sample, file: str, target: str, asking: Asking, *, predict: bool) -> Answer:
@@ -120,13 +115,11 @@ def _predicted(image: Path, tie: int, asking: Asking) -> _Made:
     height, width = mask.shape
     looked = sureness(looks.seen, looks.threshold, width, height)
     sure = _Sure(looked.product if mask.any() else 0.0, looked.expected, looked.agreement)
-    if asking.promptable is None or asking.prompts is None or not mask.any():
+    if asking.refine is None or not mask.any():
         return _Made(mask, "predicted", sure)
-    rng = np.random.default_rng((asking.seed, tie))
-    asked = Refined(asking.promptable, looks.seen.mean(0), asking.prompts, rng, asking.device)
-    better = predict_mask(image, asked, least_confidence=0)  # type: ignore[arg-type]
+    better, score = asking.refine(image, looks.seen.mean(0), tie)
     agreed = float(dice(count(better, mask)))
-    sure = sure._replace(confidence=sure.confidence * agreed, refined=agreed, score=asked.score)
+    sure = sure._replace(confidence=sure.confidence * agreed, refined=agreed, score=score)
     return _Made(better, "refined", sure) if better.any() else _Made(mask, "predicted", sure)
 
 

@@ -1,22 +1,36 @@
-"""A promptable model in a segmenter's place: asked about what a network found in the same image.
+"""A mask corrected by a promptable model, which is asked about what a network found in the same image.
 
 Knowledge mining, Sec. 1 and 2.3 ("when higher accuracy is needed, SAM can be involved to take in summarized prompt"):
-points and outer box of the prediction. Needs cutis[train].
+points and outer box of the prediction. Either an exported pair of files, as `cutis analyze --refine` takes it, or SAM,
+MedSAM or a run of `cutis train prompting`, which need cutis[train].
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cutis.analysis.pipeline import READ_SIDE, predict_mask
+from cutis.analysis.prompted import Correction, PromptableModel
+from cutis.imaging.frame import Frame
+from cutis.imaging.preprocessing import Preprocessing
+from cutis.imaging.read import read_image
+
 if TYPE_CHECKING:
     from cutis.mining.settings import PromptSettings
     from cutis.teachers.promptable import Promptable
 
-__all__ = ["PROMPTS", "Refined"]
+__all__ = ["PROMPTS", "Refine", "Refined", "by_file", "by_network"]
+
+Refine = Callable[[Path, NDArray[np.float32], int], tuple[NDArray[np.bool_], float]]
+"""(image file, (S, S) probability over its letterbox, number that breaks ties) -> the corrected mask at the image's own
+size, and the promptable's estimate of its own IoU."""
 
 PROMPTS = {"points": 5, "box": True, "mask": False, "objects": "one"}
 """What the paper asks with, and as many points as our configurations have."""
@@ -48,3 +62,39 @@ class Refined:
         said = mined(self.promptable, self.promptable.embed(image), logits, self.settings, [self.rng])
         self.score = float(said.score[0])
         return resized(said.logits, self.preprocessing.size).sigmoid()[0].cpu().numpy()
+
+
+def by_network(promptable: Promptable, settings: PromptSettings, seed: int, device: str) -> Refine:
+    """Ask a promptable in torch."""
+
+    def refine(image: Path, found: NDArray[np.float32], tie: int) -> tuple[NDArray[np.bool_], float]:
+        asked = Refined(promptable, found, settings, np.random.default_rng((seed, tie)), device)
+        return predict_mask(image, asked, least_confidence=0), asked.score  # type: ignore[arg-type]
+
+    return refine
+
+
+def by_file(model: PromptableModel, preprocessing: Preprocessing) -> Refine:
+    """Ask an exported promptable, whose own choice of points knows no ties; `preprocessing` is the network's."""
+
+    def refine(image: Path, found: NDArray[np.float32], tie: int) -> tuple[NDArray[np.bool_], float]:
+        picture = read_image(image, min_side=READ_SIDE)
+        height, width = picture.pixels.shape[:2]
+        frame, size = Frame.fit(width, height, found.shape[0]), (picture.width, picture.height)
+        answer, told = Correction(model, refine=True).apply(picture.pixels, frame, found, size, 0.5)
+        said = _Said(preprocessing, answer)
+        return predict_mask(image, said, least_confidence=0), told.score if told else math.nan  # type: ignore[arg-type]
+
+    return refine
+
+
+@dataclass(frozen=True)
+class _Said:
+    """In a segmenter's place, for one image: a probability that is known already."""
+
+    preprocessing: Preprocessing
+    found: NDArray[np.float32]
+    threshold: float = 0.5
+
+    def probability(self, square: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return self.found[None]

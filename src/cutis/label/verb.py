@@ -28,7 +28,7 @@ from cutis.evaluation.report import make_folder
 from cutis.imaging.read import write_mask
 from cutis.label.export import read_labels, worst_first, write_coco, write_labels, write_worst
 from cutis.label.one import Asking, Row, Source, label_one
-from cutis.label.refined import PROMPTS
+from cutis.label.refined import PROMPTS, by_file, by_network
 
 if TYPE_CHECKING:
     from cutis.data.samples import Sample
@@ -152,13 +152,20 @@ def _asking(ask: Ask) -> tuple[Asking, dict[str, Any], int]:
         workers = ask.workers or min(8, os.cpu_count() or 1)
     settings |= {"category": ask.category, "refined_by": None, "seed": ask.seed, "check": ask.check}
     if ask.refine is None:
-        return Asking(model, None, None, ask.seed, device), settings, workers
+        return Asking(model, None), settings, workers
+    if ask.refine.endswith(".onnx") or not Path(ask.refine).exists():
+        from cutis.analysis.prompted import load_promptable_model
+
+        exported = load_promptable_model(ask.refine)
+        settings |= {"refined_by": exported.info.name, "refined_by_fingerprint": exported.info.sha256}
+        return Asking(model, by_file(exported, model.preprocessing)), settings, workers
     from cutis.mining.settings import PromptSettings
     from cutis.recipes.promptables import load_promptable
 
     promptable = load_promptable(ask.refine, device)
     settings |= {"refined_by": promptable.name, "refined_by_fingerprint": promptable.fingerprint}
-    return Asking(model, promptable, PromptSettings(**PROMPTS), ask.seed, device), settings, 1
+    refine = by_network(promptable, PromptSettings.model_validate(PROMPTS), ask.seed, device)
+    return Asking(model, refine), settings, 1
 
 
 def _relative(image: Path, folder: Path) -> str:
