@@ -8,7 +8,9 @@ drawn, so the truth under the hair is known.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,12 +27,13 @@ from cutis.benchmark.machine import watching
 from cutis.benchmark.pipeline import HAIRS, HEIGHT, QUALITY, WIDTH, drawn_jpeg
 from cutis.benchmark.result import Result, Row, progress, publish
 from cutis.data.synthetic import add_hairs, draw_lesion
-from cutis.imaging.hair import remove_hair
+from cutis.imaging.hair import HairFree, remove_hair
 
 __all__ = ["PAIRS", "measure_against_opencv", "plain_hair_removal"]
 
 LARGE = 6000, 4000
-PLAIN_CROSS, PLAIN_THRESHOLD, PLAIN_RADIUS = 17, 10, 1  # SE-LCN's public settings, pixels of an image 1000 wide
+THRESHOLD = 10  # grey values
+SETTINGS = {"radius 1": (17, 1), "radius 6": (9, 6)}  # both public settings: side of the cross, radius of Telea; pixels
 MEDIUM, WHOLE = "JPEG to mask and record", "24-megapixel JPEG to mask and record"
 ASKED = f"{WHOLE}, symmetry and class"
 NETWORK, DECODED = "the segmenter alone", "24-megapixel JPEG decoded whole by OpenCV"
@@ -51,8 +54,12 @@ PAIRS = (
     Pair(MEDIUM, NETWORK, 3.0),
     Pair(ASKED, DECODED, 0.7),
     Pair(WHOLE, DECODED, 0.7),
-    *(Pair(f"{OURS}, {kind}", f"{PLAIN}, {kind}", 0.25) for kind in KINDS),
-    *(Pair(f"{OURS} at full size, {kind}", f"{PLAIN}, {kind}", 0.25) for kind in KINDS),
+    *(
+        Pair(f"{ours}, {kind}", f"{PLAIN} ({setting}), {kind}", 0.25)
+        for ours in (OURS, f"{OURS} at full size")
+        for setting in SETTINGS
+        for kind in KINDS
+    ),
 )
 
 
@@ -95,19 +102,20 @@ def measure_against_opencv(model: str | None, *, rounds: int, output: Path | Non
             "picture": f"drawn lesion, {WIDTH}x{HEIGHT}, JPEG quality {QUALITY}, {len(picture)} bytes, {HAIRS} hairs",
             "large picture": f"drawn lesion, {LARGE[0]}x{LARGE[1]}, the same quality and hairs, {len(large)} bytes",
             OURS: f"the analysis' own, at {HAIR_SIDE} pixels; at full size: {WIDTH}x{HEIGHT}",
-            PLAIN: f"cross {PLAIN_CROSS}, threshold {PLAIN_THRESHOLD}, radius {PLAIN_RADIUS}, at {WIDTH}x{HEIGHT}",
+            PLAIN: f"threshold {THRESHOLD}, at {WIDTH}x{HEIGHT}; side of the cross and radius: {SETTINGS}",
         },
     )
     publish(result, output)
     return 0
 
 
-def plain_hair_removal(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def plain_hair_removal(rgb: NDArray[np.uint8], setting: str) -> NDArray[np.uint8]:
     """Black-hat, threshold and Telea as a few lines of OpenCV do it: (H, W, 3) uint8 RGB -> the same without hair."""
-    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (PLAIN_CROSS, PLAIN_CROSS))
+    side, radius = SETTINGS[setting]
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (side, side))
     dark = cv2.morphologyEx(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), cv2.MORPH_BLACKHAT, cross)
-    _, hair = cv2.threshold(dark, PLAIN_THRESHOLD, 255, cv2.THRESH_BINARY)
-    return np.asarray(cv2.inpaint(rgb, hair, PLAIN_RADIUS, cv2.INPAINT_TELEA), np.uint8)
+    _, hair = cv2.threshold(dark, THRESHOLD, 255, cv2.THRESH_BINARY)
+    return np.asarray(cv2.inpaint(rgb, hair, radius, cv2.INPAINT_TELEA), np.uint8)
 
 
 def _analysis(segmenter: Segmenter, picture: bytes, cascade: Cascade = NO_CASCADE) -> Callable[[], object]:
@@ -127,10 +135,15 @@ def _hair_programs(pictures: Mapping[str, NDArray[np.uint8]]) -> dict[str, Calla
     """Ours as the analysis does it (smaller first), ours at full size, and plain OpenCV."""
     programs: dict[str, Callable[[], object]] = {}
     for kind, rgb in pictures.items():
-        programs[f"{PLAIN}, {kind}"] = lambda rgb=rgb: plain_hair_removal(rgb)  # type: ignore[misc]
-        programs[f"{OURS}, {kind}"] = lambda rgb=rgb: remove_hair(_smaller(rgb))  # type: ignore[misc]
-        programs[f"{OURS} at full size, {kind}"] = lambda rgb=rgb: remove_hair(rgb)  # type: ignore[misc]
+        for setting in SETTINGS:
+            programs[f"{PLAIN} ({setting}), {kind}"] = partial(plain_hair_removal, rgb, setting)
+        programs[f"{OURS}, {kind}"] = partial(_analysis_hair_removal, rgb)
+        programs[f"{OURS} at full size, {kind}"] = partial(remove_hair, rgb)
     return programs
+
+
+def _analysis_hair_removal(rgb: NDArray[np.uint8]) -> HairFree:
+    return remove_hair(_smaller(rgb))
 
 
 def _smaller(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -151,21 +164,20 @@ def _row(pair: Pair, times: Mapping[str, NDArray[np.float64]]) -> Row:
 
 def _restored() -> list[Row]:
     """How near to the truth each comes, mean dB over whole pictures; at full size, and as the analysis does it."""
-    found: dict[str, list[tuple[float, float]]] = {"at full size": [], f"at {HAIR_SIDE} pixels": []}
+    found: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
     for seed in range(PICTURES):
         picture, truth = _hairy(seed)
-        plain, small = plain_hair_removal(picture), _smaller(truth)
-        sides = (
-            (remove_hair(picture).image, plain, truth),
-            (remove_hair(_smaller(picture)).image, _smaller(plain), small),
-        )
-        for pairs, (ours, theirs, wanted) in zip(found.values(), sides, strict=True):
-            pairs.append((_psnr(ours, wanted), _psnr(theirs, wanted)))
+        full, half = remove_hair(picture).image, _analysis_hair_removal(picture).image
+        for setting in SETTINGS:
+            plain = plain_hair_removal(picture, setting)
+            found["at full size", setting].append((_psnr(full, truth), _psnr(plain, truth)))
+            smaller = _psnr(half, _smaller(truth)), _psnr(_smaller(plain), _smaller(truth))
+            found[f"at {HAIR_SIDE} pixels", setting].append(smaller)
     rows = []
-    for where, pairs in found.items():
+    for (where, setting), pairs in found.items():
         ours, theirs = np.mean(pairs, axis=0)
         values = {"dB": float(ours), "dB of OpenCV": float(theirs), "dB more": float(ours - theirs)}
-        rows.append(Row(f"what was under the hair, {where}", values, ("dB more", ">=", 0.0)))
+        rows.append(Row(f"what was under the hair, {where}, to {setting}", values, ("dB more", ">=", 0.0)))
     return rows
 
 
