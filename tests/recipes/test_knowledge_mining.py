@@ -28,6 +28,9 @@ from cutis.recipes.knowledge_mining import KnowledgeMining  # noqa: E402
 from cutis.recipes.knowledge_mining_config import KnowledgeMiningConfig  # noqa: E402
 from cutis.recipes.knowledge_mining_run import train_knowledge_mining  # noqa: E402
 from cutis.recipes.mining_division import divide  # noqa: E402
+from cutis.recipes.promptables import load_promptable  # noqa: E402
+from cutis.recipes.prompting_config import PromptingConfig  # noqa: E402
+from cutis.recipes.prompting_run import train_prompting  # noqa: E402
 from cutis.recipes.run import load_run  # noqa: E402
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "knowledge-mining"
@@ -230,6 +233,28 @@ def test_the_same_image_in_both_sets_is_said(data, tmp_path):
     division = divide(config(unlabelled="[kvasir_seg]"), both, said.append)
     names = {division.parts["train"][where].dataset for where in division.unlabelled}
     assert names == {"folder", "kvasir_seg"} and not any("copies" in text for text in said)
+
+
+@pytest.mark.parametrize("weights", ["sam", "stand-in"])
+def test_sam_and_the_stand_in_are_mined_from_their_folders_and_are_bit_identical_afterwards(
+    data, tmp_path, weights, tiny_sam
+):
+    teacher = tmp_path / weights
+    if weights == "sam":
+        tiny_sam().save_pretrained(teacher)
+    else:
+        smoke = {"epochs": "1", "epoch_images": "8", "workers": "0", "preprocessing.size": "32"}
+        path = CONFIGS.parent / "promptable" / "smoke.yaml"
+        smoke |= {"phases": "[{start: 0, size: 32}]"}
+        prompting = load_config(path, smoke, PromptingConfig)
+        train_prompting(prompting, data, teacher, cache=data / "cache", resume=False, accelerator="cpu", say=print)
+    before = {path: path.read_bytes() for path in teacher.rglob("*") if path.is_file()}
+    promptable = load_promptable(str(teacher), "cpu")
+    settings = config(epochs=1, mining__epochs=1, mining__prompts__mask="true")
+    run = train(data, tmp_path / "run", settings, teacher=str(teacher))
+    assert run.facts["data"]["promptable"] == promptable.fingerprint == load_promptable(str(teacher), "cpu").fingerprint
+    assert {path: path.read_bytes() for path in teacher.rglob("*") if path.is_file()} == before
+    assert logged(tmp_path / "run")["validation/mined/score"]
 
 
 def test_the_papers_configurations_have_its_numbers():

@@ -55,27 +55,3 @@ class Painter:
 @pytest.fixture
 def painter():
     return Painter
-
-
-@pytest.fixture(scope="session")
-def tiny_sam():
-    """Makes a SAM of 64 pixels with random weights, the same each time."""
-
-    def make():
-        transformers = pytest.importorskip("transformers")
-        config = transformers.SamConfig(
-            vision_config={
-                "hidden_size": 16, "output_channels": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
-                "image_size": 64, "patch_size": 8, "window_size": 4, "global_attn_indexes": [1], "num_pos_feats": 8,
-                "mlp_dim": 32,
-            },
-            prompt_encoder_config={"hidden_size": 16, "image_size": 64, "patch_size": 8, "mask_input_channels": 4},
-            mask_decoder_config={
-                "hidden_size": 16, "mlp_dim": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "iou_head_depth": 1,
-                "iou_head_hidden_dim": 16,
-            },
-        )  # fmt: skip
-        torch.manual_seed(0)
-        return transformers.SamModel(config)
-
-    return make
