@@ -122,8 +122,8 @@ def judge_encoder(
     reference, last = open_session(encoder), open_session(decoder)
 
     def loss(session: onnxruntime.InferenceSession, feeds: Feeds) -> Parity:
-        sides = [_probabilities(last, dict(prompts) | dict(answers(one, feeds))) for one in (reference, session)]
-        return compare(*sides, threshold)
+        here, there = (_probabilities(last, {**prompts, **answers(one, feeds)}) for one in (reference, session))
+        return compare(here, there, threshold)
 
     return loss
 

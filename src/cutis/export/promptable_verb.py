@@ -64,7 +64,7 @@ def export_promptable_run(
     }
     prompts = {key: value for key, value in asked["judging"].items() if key != "embedding"}
     judges = {
-        "encoder": judge_encoder(*paths.values(), prompts, run.threshold),
+        "encoder": judge_encoder(paths["encoder"], paths["decoder"], prompts, run.threshold),
         "decoder": judge_decoder(paths["decoder"], run.threshold),
     }
     for part, feeds in (("encoder", images), ("decoder", asked)):

@@ -47,11 +47,11 @@ class Prompts(NamedTuple):
         return cls(points, labels, boxes, masks)
 
     def to(self, device: Any) -> Prompts:
-        return Prompts(*(None if part is None else part.to(device) for part in self))  # type: ignore[arg-type]
+        return Prompts(*(None if part is None else part.to(device) for part in self))
 
     def take(self, rows: Any) -> Prompts:
         """Those of some of the images: an index, a slice or a (B,) bool."""
-        return Prompts(*(None if part is None else part[rows] for part in self))  # type: ignore[arg-type]
+        return Prompts(*(None if part is None else part[rows] for part in self))
 
 
 class Answered(NamedTuple):
@@ -77,8 +77,10 @@ class Promptable(Protocol):
     standard deviation are taken care of in `embed`). Frozen: neither method changes a parameter or keeps a gradient."""
 
     name: str
-    fingerprint: str
     preprocessing: Preprocessing
+
+    @property
+    def fingerprint(self) -> str: ...
 
     def embed(self, image: Tensor) -> Tensor:
         """(B, 3, S, S) float32 RGB in [0, 1], preprocessed -> (B, K, h', w'), all that `segment` needs of it."""
