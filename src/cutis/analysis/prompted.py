@@ -8,7 +8,9 @@ mask prompt where a person gives points alone, since those correct it; a person'
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -62,7 +64,7 @@ class PromptableModel:
             encoder.source,
         )
         points, mask = shape_of(decoder.session, "points"), shape_of(decoder.session, "mask")
-        shapes = {
+        shapes: dict[str, Sequence[int | str | None]] = {
             "embedding": embedding,
             "points": points,
             "labels": points[:1],
@@ -70,9 +72,9 @@ class PromptableModel:
             "mask": mask,
             "given": [2],
         }
-        answers = {"logits": [3, *mask[1:]], "scores": [3]}
+        tensors: dict[str, Sequence[int | str | None]] = {**shapes, "logits": [3, *mask[1:]], "scores": [3]}
         check_tensors(
-            decoder.session, [(name, "tensor(float)", s) for name, s in {**shapes, **answers}.items()], decoder.source
+            decoder.session, [(name, "tensor(float)", shape) for name, shape in tensors.items()], decoder.source
         )
         self.points, self._mask = int(str(points[0])), int(str(mask[-1]))
 
@@ -203,7 +205,7 @@ decoder's beside it
         )
     other = wanted[: len(wanted) - len(name)] + name.replace("encoder", "decoder")
     halves = [
-        resident(which, 1, task, lambda file, task=task: _Half(file, task), runtime)
+        resident(which, 1, task, partial(_Half, task=task), runtime)
         for which, task in ((wanted, ENCODER), (other, DECODER))
     ]
     return PromptableModel(*halves)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,7 @@ def export_promptable_run(
         with progress() as tell:
             found = quantize(
                 paths[part], output / f"{stem}-{part}-int8.onnx", **feeds, judge=judges[part],
-                progress=lambda done, total, part=part: tell(f"calibrating the {part}", done, total),
+                progress=partial(tell, f"calibrating the {part}"),
             )  # fmt: skip
         show_choice(console, found)
         console.print(f"{found.path}: {found.size / 1e6:.2f} MB, SHA-256 {found.sha256}")
