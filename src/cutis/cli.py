@@ -93,9 +93,7 @@ def analyze(
     models = console.Models(model, symmetry_model, class_model, not no_cascade, runtime)
     options = Options(hair_removal=hair_removal, mm_per_pixel=mm_per_pixel, workers=workers)
     prompts = console.Prompts(box, point or (), not_point or (), refine)
-    return console.run(
-        images, output, models=models, options=options, resume=resume, profile=profile, prompts=prompts
-    )
+    return console.run(images, output, models=models, options=options, resume=resume, profile=profile, prompts=prompts)
 
 
 @app.command

@@ -70,7 +70,7 @@ class _Segmented(NamedTuple):
     def found(self, least_confidence: float = MIN_CONFIDENCE) -> bool:
         share = np.count_nonzero(self.lesion) / self.lesion.size
         if self.refined and self.refined.asked_by == "person":  # who says that there is one
-            return share > 0
+            return bool(share > 0)
         return bool(share >= MIN_AREA_SHARE and self.confidence >= least_confidence)
 
 
