@@ -1,8 +1,8 @@
 """A mask corrected by a person, or refined by another network: boxes and points to the exported promptable model.
 
-Knowledge mining, Sec. 2.7 (the small network alone, or refined: points and outer box of its own prediction are the
-prompts). No torch: the promptable's two files, as `cutis export` wrote them. The small network's mask goes along as a
-mask prompt where a person gives points alone, since those correct it; a person's box stands for itself.
+Knowledge mining, Sec. 1 and 2.3 (the small network alone, or refined: points and outer box of its own prediction are
+the prompts). No torch: the promptable's two files, as `cutis export` wrote them. The small network's mask goes along as
+a mask prompt where a person gives points alone, since those correct it; a person's box stands for itself.
 """
 
 from __future__ import annotations
