@@ -15,6 +15,7 @@ from cutis.errors import CutisError
 from cutis.export import graph
 from cutis.export.onnx import TOLERANCE, export_onnx, torch_probabilities
 from cutis.export.parity import open_session, probabilities
+from cutis.files import UNSEALED, seal_is_whole
 from cutis.imaging.preprocessing import Preprocessing
 
 
@@ -62,6 +63,7 @@ def test_kept_at_the_exporters_opset_where_17_is_not_valid(tmp_path, preprocessi
 def test_metadata_is_complete(exported, preprocessing):
     found = open_session(exported).get_modelmeta().custom_metadata_map
     assert Preprocessing.model_validate_json(found.pop("cutis.preprocessing")) == preprocessing
+    assert found.pop("cutis.seal") != UNSEALED and seal_is_whole(exported.read_bytes())
     assert found == {
         "cutis.format": "1",
         "cutis.task": "segmentation",
