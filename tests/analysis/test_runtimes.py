@@ -33,6 +33,14 @@ def squares(size: int) -> np.ndarray:
     return np.stack(drawn)
 
 
+def test_openvino_is_begun_once(toy_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When its last core goes, signal handlers are left a stack that is freed: a child's end killed the process."""
+    content = toy_path.read_bytes()
+    opened("openvino", content)
+    monkeypatch.setattr("openvino.Core", lambda: pytest.fail("another core"))
+    assert open_session(content, "openvino", 1).runtime == "openvino"
+
+
 @pytest.mark.parametrize("runtime", OTHERS)
 def test_a_runtime_sees_the_same_file(runtime: str, toy_path: Path) -> None:
     here, there = (opened(name, toy_path.read_bytes()) for name in ("onnxruntime", runtime))

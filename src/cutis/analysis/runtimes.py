@@ -109,11 +109,7 @@ class _OpenVino:
 
     def __init__(self, content: bytes, threads: int) -> None:
         self.runtime = "openvino" if self.precision == "f32" else f"openvino-{self.precision}"
-        try:
-            import openvino
-        except ModuleNotFoundError as error:
-            raise missing(f"--runtime {self.runtime} needs", "openvino", "openvino") from error
-        core = openvino.Core()
+        core = _core(self.runtime)
         if self.precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise CutisError("this processor does not compute in bfloat16: give --runtime openvino")
         model = core.read_model(content)
@@ -140,6 +136,22 @@ RUNTIMES: Mapping[str, Callable[[bytes, int], Session]] = {
     "openvino": _OpenVino,
     "openvino-bf16": _OpenVinoBf16,
 }
+
+
+_opening, _cores = threading.Lock(), list[Any]()
+
+
+def _core(runtime: str) -> Any:
+    """OpenVINO itself, one for the process: its CPU plugin gives the thread a stack for signal handlers, frees it when
+    the last core goes, and leaves it in use. The next signal, Ctrl-C or a child's end, would then kill the process."""
+    try:
+        import openvino
+    except ModuleNotFoundError as error:
+        raise missing(f"--runtime {runtime} needs", "openvino", "openvino") from error
+    with _opening:
+        if not _cores:
+            _cores.append(openvino.Core())
+        return _cores[0]
 
 
 def _described(port: Any) -> Tensor:
