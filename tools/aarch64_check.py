@@ -114,5 +114,5 @@ def _run(words: Sequence[str], folder: Path | None = None) -> str:
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:
-        raise SystemExit("give the wheel and a folder to unpack into: tools/aarch64_check.py dist/cutis-*.whl arm-check")
+        raise SystemExit("give the wheel and a folder to unpack into: aarch64_check.py dist/cutis-*.whl arm-check")
     sys.exit(main(Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve()))
