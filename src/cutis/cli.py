@@ -447,23 +447,14 @@ def supervised(
     accelerator
         cpu, gpu, mps or auto.
     """
-    from cutis.recipes.config import SupervisedConfig, load_config, parse_flags
+    from cutis.recipes.config import SupervisedConfig, run_from_file
+    from cutis.recipes.folder import device_count
     from cutis.recipes.run import train_supervised
 
-    settings = load_config(config, parse_flags(fields), SupervisedConfig)
-    folder = output or Path("runs") / settings.name
-    count = int(devices) if devices.lstrip("-").isdigit() else devices
-    train_supervised(
-        settings,
-        data,
-        folder,
-        cache=cache,
-        resume=resume,
-        start=start,
-        devices=count,
-        nodes=nodes,
-        accelerator=accelerator,
-    )
+    run_from_file(
+        train_supervised, SupervisedConfig, config, fields, data, output, cache=cache, resume=resume, start=start,
+        devices=device_count(devices), nodes=nodes, accelerator=accelerator,
+    )  # fmt: skip
 
 
 @train.command
@@ -497,11 +488,14 @@ def adversarial(
     accelerator
         cpu, gpu, mps or auto.
     """
-    from cutis.recipes.adversarial_run import train_adversarial_from_file
+    from cutis.recipes.adversarial_config import AdversarialConfig
+    from cutis.recipes.adversarial_run import train_adversarial
+    from cutis.recipes.config import run_from_file
 
-    train_adversarial_from_file(
-        config, fields, data, output, cache=cache, resume=resume, start=start, accelerator=accelerator
-    )
+    run_from_file(
+        train_adversarial, AdversarialConfig, config, fields, data, output, cache=cache, resume=resume,
+        start=start, accelerator=accelerator,
+    )  # fmt: skip
 
 
 @train.command
@@ -535,11 +529,14 @@ def prompting(
     accelerator
         cpu, gpu, mps or auto.
     """
-    from cutis.recipes.prompting_run import train_prompting_from_file
+    from cutis.recipes.config import run_from_file
+    from cutis.recipes.prompting_config import PromptingConfig
+    from cutis.recipes.prompting_run import train_prompting
 
-    train_prompting_from_file(
-        config, fields, data, output, cache=cache, resume=resume, start=start, accelerator=accelerator
-    )
+    run_from_file(
+        train_prompting, PromptingConfig, config, fields, data, output, cache=cache, resume=resume,
+        start=start, accelerator=accelerator,
+    )  # fmt: skip
 
 
 @train.command
@@ -772,11 +769,14 @@ def knowledge_mining(
     accelerator
         cpu, gpu, mps or auto.
     """
-    from cutis.recipes.knowledge_mining_run import train_knowledge_mining_from_file
+    from cutis.recipes.config import run_from_file
+    from cutis.recipes.knowledge_mining_config import KnowledgeMiningConfig
+    from cutis.recipes.knowledge_mining_run import train_knowledge_mining
 
-    train_knowledge_mining_from_file(
-        config, fields, data, output, teacher=teacher, cache=cache, resume=resume, start=start, accelerator=accelerator
-    )
+    run_from_file(
+        train_knowledge_mining, KnowledgeMiningConfig, config, fields, data, output, teacher=teacher, cache=cache,
+        resume=resume, start=start, accelerator=accelerator,
+    )  # fmt: skip
 
 
 @train.command
@@ -811,11 +811,14 @@ def contrastive(
     accelerator
         cpu, gpu, mps or auto.
     """
-    from cutis.recipes.contrastive_run import train_contrastive_from_file
+    from cutis.recipes.config import run_from_file
+    from cutis.recipes.contrastive_config import ContrastiveConfig
+    from cutis.recipes.contrastive_run import train_contrastive
 
-    train_contrastive_from_file(
-        config, fields, data, output, cache=cache, resume=resume, start=start, accelerator=accelerator
-    )
+    run_from_file(
+        train_contrastive, ContrastiveConfig, config, fields, data, output, cache=cache, resume=resume,
+        start=start, accelerator=accelerator,
+    )  # fmt: skip
 
 
 @train.command

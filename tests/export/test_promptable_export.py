@@ -46,6 +46,8 @@ def images():
 
 def test_the_files_answer_as_the_network_does(files, images):
     model, torchs = load_promptable_model(files[0][0]), PromptedNetwork("toy", network(0), STEPS)
+    again = load_promptable_model(files[0][0])
+    assert (again._encoder, again._decoder) == (model._encoder, model._decoder)  # both stay resident
     pixels = torch.from_numpy(images[:1]).permute(0, 3, 1, 2).float() / 255
     embedding = torchs.embed(pixels)
     mask = np.full((64, 64), 0.02, np.float32)

@@ -39,7 +39,16 @@ from cutis.imaging.formats import reason, shown
 from cutis.imaging.read import find_images, read_image, write_mask
 from cutis.records import Analysis
 
-__all__ = ["MAX_WORKERS", "Options", "StoppedError", "analyze_files", "analyze_or_fail", "analyze_to_folder", "cores"]
+__all__ = [
+    "MAX_WORKERS",
+    "Options",
+    "StoppedError",
+    "analyze_files",
+    "analyze_or_fail",
+    "analyze_to_folder",
+    "cores",
+    "single_threaded_opencv",
+]
 
 MAX_WORKERS = 16  # measured on 1024x768 photos with the bundled model: 2 workers 167 MB, 16 workers 310 MB
 WINDOW = 4  # images in hand a worker: enough that one slow photo does not make the others wait
@@ -284,12 +293,12 @@ def _in_order(one: Callable, items: Sequence, workers: int | None) -> Iterator:
     """
     count = min(workers or min(cores(), MAX_WORKERS), len(items))
     if count == 1:
-        with _single_threaded_opencv():
+        with single_threaded_opencv():
             yield from map(one, items)
         return
     waiting: deque[Future] = deque()
     left = iter(items)
-    with _single_threaded_opencv(), ThreadPoolExecutor(count, thread_name_prefix="cutis") as pool:
+    with single_threaded_opencv(), ThreadPoolExecutor(count, thread_name_prefix="cutis") as pool:
         try:
             for item in left:
                 waiting.append(pool.submit(one, item))
@@ -302,7 +311,7 @@ def _in_order(one: Callable, items: Sequence, workers: int | None) -> Iterator:
 
 
 @contextmanager
-def _single_threaded_opencv() -> Iterator[None]:
+def single_threaded_opencv() -> Iterator[None]:
     """The cores are kept busy by images; OpenCV's own threads would only get in their way."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)

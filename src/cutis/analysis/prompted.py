@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import cv2
@@ -27,7 +26,6 @@ from cutis.records import Refinement
 __all__ = ["DEFAULT_PROMPTABLE", "Correction", "PromptableModel", "load_promptable_model", "parse_box", "parse_point"]
 
 DEFAULT_PROMPTABLE = "promptable-encoder-int8"
-ENCODER, DECODER = "prompt-encoder", "prompt-decoder"
 _OWN_POINTS = 5  # of the network's prediction, as its training by mining takes
 _LARGEST_LOGIT = 8.0
 
@@ -41,9 +39,19 @@ class _Metadata(Metadata):
 
 
 class _Half:
-    def __init__(self, file: ModelFile, task: str) -> None:
-        self.info, self.facts, self.session = open_model(file, task, _Metadata)
+    task: str
+
+    def __init__(self, file: ModelFile) -> None:
+        self.info, self.facts, self.session = open_model(file, self.task, _Metadata)
         self.source = file.source
+
+
+class _Encoder(_Half):
+    task = "prompt-encoder"
+
+
+class _Decoder(_Half):
+    task = "prompt-decoder"
 
 
 class PromptableModel:
@@ -204,11 +212,8 @@ decoder's beside it
             f"{wanted} is no promptable model: give the encoder's file (...-encoder-int8.onnx), the decoder's beside it"
         )
     other = wanted[: len(wanted) - len(name)] + name.replace("encoder", "decoder")
-    halves = [
-        resident(which, 1, task, partial(_Half, task=task), runtime)
-        for which, task in ((wanted, ENCODER), (other, DECODER))
-    ]
-    return PromptableModel(*halves)
+    encoder = resident(wanted, 1, _Encoder.task, _Encoder, runtime)
+    return PromptableModel(encoder, resident(other, 1, _Decoder.task, _Decoder, runtime))
 
 
 def parse_box(text: str) -> Box:

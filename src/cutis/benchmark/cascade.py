@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
+from cutis.analysis.batch import single_threaded_opencv
 from cutis.analysis.cascade import Cascade, ask, load_cascade
 from cutis.benchmark.latency import Protocol, interleave
 from cutis.benchmark.machine import watching
@@ -39,13 +39,8 @@ def measure_cascade(symmetry: str | None, lesion: str | None, *, rounds: int, ca
     infos = {name: model.info for name, model in cascade._asdict().items()}
     programs: dict[str, Callable[[], object]] = {"U": reference(cache), WHOLE: _whole(cascade), **_alone(cascade)}
     protocol = Protocol(warmup=2, rounds=rounds, calls=3)
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        with watching() as watch, progress("cascade against U") as tell:
-            times = interleave(programs, protocol, tell=tell)
-    finally:
-        cv2.setNumThreads(before)
+    with single_threaded_opencv(), watching() as watch, progress("cascade against U") as tell:
+        times = interleave(programs, protocol, tell=tell)
     int8 = all(info.precision == "int8" for info in infos.values())
     facts: dict[str, Any] = {name: info.model_dump() for name, info in infos.items()}
     for name, model in cascade._asdict().items():

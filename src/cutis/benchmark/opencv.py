@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cutis.analysis.batch import single_threaded_opencv
 from cutis.analysis.cascade import Cascade, load_cascade
 from cutis.analysis.pipeline import HAIR_SIDE, NO_CASCADE, analyze_image
 from cutis.analysis.runtime import Segmenter, load_model
@@ -84,13 +85,8 @@ def measure_against_opencv(model: str | None, *, rounds: int, output: Path | Non
         **_hair_programs(dict(zip(KINDS, (hairy.picture, hairy.truth), strict=True))),
     }
     protocol = Protocol(warmup=2, rounds=rounds, calls=2)
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        with watching() as watch, progress("the analysis beside OpenCV") as tell:
-            times = interleave(programs, protocol, tell=tell)
-    finally:
-        cv2.setNumThreads(before)
+    with single_threaded_opencv(), watching() as watch, progress("the analysis beside OpenCV") as tell:
+        times = interleave(programs, protocol, tell=tell)
     result = Result.of(
         "opencv",
         [*(_timed(name, of) for name, of in times.items()), *(_row(pair, times) for pair in PAIRS), *_restored()],

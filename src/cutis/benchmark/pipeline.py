@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from cutis.analysis.batch import single_threaded_opencv
 from cutis.analysis.pipeline import analyze_image
 from cutis.analysis.runtime import Segmenter, load_model
 from cutis.benchmark.latency import Protocol, interleave
@@ -36,13 +37,8 @@ def measure_pipeline(model: str | None, *, rounds: int, cache: Path, output: Pat
     for name, hair_removal in zip(TARGETS, (False, True), strict=True):
         programs[name] = _analysis(segmenter, picture, hair_removal, steps[name])
     protocol = Protocol(warmup=2, rounds=rounds, calls=2)
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        with watching() as watch, progress("pipeline against U") as tell:
-            times = interleave(programs, protocol, tell=tell)
-    finally:
-        cv2.setNumThreads(before)
+    with single_threaded_opencv(), watching() as watch, progress("pipeline against U") as tell:
+        times = interleave(programs, protocol, tell=tell)
     result = Result.of(
         "pipeline",
         timed_rows(times, TARGETS),

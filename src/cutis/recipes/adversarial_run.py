@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from cutis.data.batches import SegmentationSet
 from cutis.data.eightfold import eightfold
 from cutis.recipes.adversarial import Adversarial
 from cutis.recipes.adversarial_config import AdversarialConfig
-from cutis.recipes.config import load_config, parse_flags
 from cutis.recipes.folder import build, decoding
 from cutis.recipes.recipe import Diverged
 from cutis.recipes.run import Run, carry_out, prepare, training_batches
 
-__all__ = ["train_adversarial", "train_adversarial_from_file"]
+__all__ = ["train_adversarial"]
 
 
 def train_adversarial(
@@ -51,20 +50,3 @@ def train_adversarial(
         last = folder / "checkpoints" / "last.ckpt"
         kept = f"last good checkpoint: {last}" if last.exists() else "there is no checkpoint: no epoch was finished"
         raise Diverged(f"{error}; {kept}") from error
-
-
-def train_adversarial_from_file(
-    config: Path,
-    fields: Sequence[str],
-    data: Path,
-    output: Path | None,
-    *,
-    cache: Path,
-    resume: bool,
-    start: Path | None,
-    accelerator: str,
-) -> Run:
-    """`cutis train adversarial`: a YAML file, flags that win over it, runs/<name> unless `output` is given."""
-    settings = load_config(config, parse_flags(fields), AdversarialConfig)
-    folder = output or Path("runs") / settings.name
-    return train_adversarial(settings, data, folder, cache=cache, resume=resume, start=start, accelerator=accelerator)

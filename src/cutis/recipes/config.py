@@ -5,7 +5,7 @@ No torch here. Values come from a YAML file and from flags, flags last. Unknown 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -16,7 +16,7 @@ from cutis.data.augment import Augmentation
 from cutis.errors import CutisError
 from cutis.imaging.preprocessing import Preprocessing
 
-__all__ = ["SegmentationConfig", "SupervisedConfig", "describe_fields", "load_config", "parse_flags"]
+__all__ = ["SegmentationConfig", "SupervisedConfig", "describe_fields", "load_config", "parse_flags", "run_from_file"]
 
 
 class Settings(BaseModel):
@@ -148,6 +148,7 @@ class SupervisedConfig(SegmentationConfig):
 
 
 Config = TypeVar("Config", bound=BaseModel)
+Trained = TypeVar("Trained")
 
 
 def load_config(
@@ -199,6 +200,16 @@ def parse_flags(tokens: Sequence[str]) -> dict[str, str]:
             text = rest.pop(0)
         values[name.replace("-", "_")] = text
     return values
+
+
+def run_from_file(
+    train: Callable[..., Trained], model: type[Config], config: Path, fields: Sequence[str], data: Path,
+    output: Path | None, **rest: Any,
+) -> Trained:  # fmt: skip
+    """A recipe as the command line calls it: `train` with a YAML file of `model`, over which `fields`, given as flags,
+    win, and with the run folder runs/<name> unless `output` is given."""
+    settings: Any = load_config(config, parse_flags(fields), model)
+    return train(settings, data, output or Path("runs") / settings.name, **rest)
 
 
 def describe_fields(model: type[BaseModel] = SupervisedConfig, prefix: str = "") -> str:

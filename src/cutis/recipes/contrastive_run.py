@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from cutis.data.batches import SegmentationSet
 from cutis.data.pair_batches import PairSet
-from cutis.recipes.config import load_config, parse_flags
 from cutis.recipes.contrastive import Contrastive
 from cutis.recipes.contrastive_config import ContrastiveConfig
 from cutis.recipes.mining_division import training_part
 from cutis.recipes.run import Run, carry_out, prepare, training_batches
 
-__all__ = ["train_contrastive", "train_contrastive_from_file"]
+__all__ = ["train_contrastive"]
 
 
 def train_contrastive(
@@ -43,13 +42,3 @@ def train_contrastive(
         folder, resume=resume, devices=1, nodes=1, accelerator=accelerator, after_epoch=after_epoch,
         monitor="nt_xent_loss", checks=validation, then=f"cutis train supervised or knowledge-mining --start {folder}",
     )  # fmt: skip
-
-
-def train_contrastive_from_file(
-    config: Path, fields: Sequence[str], data: Path, output: Path | None, *, cache: Path, resume: bool,
-    start: Path | None, accelerator: str,
-) -> Run:  # fmt: skip
-    """`cutis train contrastive`: a YAML file, flags that win over it, runs/<name> unless `output` is given."""
-    settings = load_config(config, parse_flags(fields), ContrastiveConfig)
-    folder = output or Path("runs") / settings.name
-    return train_contrastive(settings, data, folder, cache=cache, resume=resume, start=start, accelerator=accelerator)

@@ -21,7 +21,6 @@ from cutis.data.mining_batches import Embeddings, MiningSet, Part, PartSampler
 from cutis.errors import CutisError
 from cutis.files import atomic_write
 from cutis.mining.one_time import LabelManifest, OneTimeLabels, make_labels
-from cutis.recipes.config import load_config, parse_flags
 from cutis.recipes.folder import best_checkpoint, decoding, digest, read_folder, recipe_of, stage
 from cutis.recipes.knowledge_mining import KnowledgeMining
 from cutis.recipes.knowledge_mining_config import KnowledgeMiningConfig
@@ -32,7 +31,7 @@ from cutis.recipes.teaching import device_of
 from cutis.teachers.embeddings import open_embeddings
 from cutis.teachers.promptable import Promptable
 
-__all__ = ["train_knowledge_mining", "train_knowledge_mining_from_file"]
+__all__ = ["train_knowledge_mining"]
 
 SUPERVISED, LABELS, ASKED = "supervised", "pseudo_labels", "mining.json"
 SECOND = 1_000_003  # the second phase draws other batches than the first
@@ -105,18 +104,6 @@ def train_knowledge_mining(
     return carry_out(
         phase.recipe, phase.batches, ready, config, data, folder, resume=begun, devices=1, nodes=1,
         accelerator=accelerator, after_epoch=after_epoch, epochs=mining.epochs, monitor=config.monitor,
-    )  # fmt: skip
-
-
-def train_knowledge_mining_from_file(
-    config: Path, fields: Sequence[str], data: Path, output: Path | None, *, teacher: str | None, cache: Path,
-    resume: bool, start: Path | None, accelerator: str,
-) -> Run:  # fmt: skip
-    """`cutis train knowledge-mining`: a YAML file, flags that win over it, runs/<name> unless `output` is given."""
-    settings = load_config(config, parse_flags(fields), KnowledgeMiningConfig)
-    return train_knowledge_mining(
-        settings, data, output or Path("runs") / settings.name, cache=cache, resume=resume, teacher=teacher,
-        start=start, accelerator=accelerator,
     )  # fmt: skip
 
 

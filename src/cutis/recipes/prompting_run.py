@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from cutis.errors import CutisError
 from cutis.models.promptable import PromptableNet
-from cutis.recipes.config import load_config, parse_flags
 from cutis.recipes.prompting import Prompting
 from cutis.recipes.prompting_config import PromptingConfig
 from cutis.recipes.run import Run, carry_out, prepare, training_batches
 
-__all__ = ["train_prompting", "train_prompting_from_file"]
+__all__ = ["train_prompting"]
 
 
 def train_prompting(
@@ -39,20 +38,3 @@ def train_prompting(
         Prompting(ready.network, config), training_batches(config, ready.training), ready, config, data, folder,
         resume=resume, devices=1, nodes=1, accelerator=accelerator, after_epoch=after_epoch,
     )  # fmt: skip
-
-
-def train_prompting_from_file(
-    config: Path,
-    fields: Sequence[str],
-    data: Path,
-    output: Path | None,
-    *,
-    cache: Path,
-    resume: bool,
-    start: Path | None,
-    accelerator: str,
-) -> Run:
-    """`cutis train prompting`: a YAML file, flags that win over it, runs/<name> unless `output` is given."""
-    settings = load_config(config, parse_flags(fields), PromptingConfig)
-    folder = output or Path("runs") / settings.name
-    return train_prompting(settings, data, folder, cache=cache, resume=resume, start=start, accelerator=accelerator)

@@ -46,13 +46,6 @@ class Prompts(NamedTuple):
         points, labels = boxes.new_zeros(count, 0, 2), torch.zeros(count, 0, dtype=torch.long, device=boxes.device)
         return cls(points, labels, boxes, masks)
 
-    def to(self, device: Any) -> Prompts:
-        return Prompts(*(None if part is None else part.to(device) for part in self))
-
-    def take(self, rows: Any) -> Prompts:
-        """Those of some of the images: an index, a slice or a (B,) bool."""
-        return Prompts(*(None if part is None else part[rows] for part in self))
-
 
 class Answered(NamedTuple):
     """M masks an image: `logits` (B, M, h, w) over the whole square, and `scores` (B, M), the model's own estimate of
