@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cutis.analysis.classifier import LesionClassifier, SymmetryClassifier, load_lesion, load_symmetry
+from cutis.analysis.prompted import PromptableModel, load_promptable_model
 from cutis.analysis.runtime import Segmenter, load_model
 from cutis.export.parity import open_session
 from cutis.files import atomic_write
@@ -21,10 +22,12 @@ from cutis.files import atomic_write
 WEIGHTS = Path(__file__).parents[1] / "src" / "cutis" / "weights"
 
 
-OPEN: dict[str, Callable[[Path], Segmenter | SymmetryClassifier | LesionClassifier]] = {
+OPEN: dict[str, Callable[[Path], Segmenter | SymmetryClassifier | LesionClassifier | PromptableModel]] = {
     "segmentation": load_model,
     "symmetry": load_symmetry,
     "lesion_class": load_lesion,
+    "prompt-encoder": load_promptable_model,
+    "prompt-decoder": lambda path: load_promptable_model(path.with_name(path.name.replace("decoder", "encoder"))),
 }
 
 

@@ -69,7 +69,7 @@ def classes(results: Path) -> str:
 def speed(results: Path) -> str:
     """One line a program of the interleaved benchmarks: median time with its spread, and the ratio to U."""
     header = ["One thread, warm", "ms", "ratio to U", "goal"]
-    return _benchmarks(results, ["network", "pipeline", "cascade"], header, ["ms", "ratio to U"])
+    return _benchmarks(results, ["network", "pipeline", "cascade", "prompts"], header, ["ms", "ratio to U"])
 
 
 def memory(results: Path) -> str:

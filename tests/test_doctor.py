@@ -102,6 +102,11 @@ def test_a_bundled_model_is_run_once(monkeypatch, value, status):
     assert (found.name, found.status) == ("segmenter-int8", status)
 
 
+def test_the_bundled_promptable_is_asked_once():
+    (found,) = doctor._promptables()
+    assert (found.name, found.status) == ("promptable-encoder-int8", "ok")
+
+
 def test_a_damaged_model_is_broken_and_the_reason_is_given(monkeypatch):
     def refuse(name):
         raise CutisError(f"{name} is not the file that came with cutis")

@@ -61,6 +61,7 @@ def place(tmp_path_factory) -> Path:
     shutil.copytree(ROOT / "configs", home / "configs")
     write_folder(home / "mine", 3, seed=1, width=320, height=240)
     (home / "mine" / "images").rename(home / "photos")
+    shutil.copy(min((home / "photos").glob("*.jpg")), home / "photo.jpg")
     return home
 
 

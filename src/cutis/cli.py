@@ -1054,7 +1054,8 @@ def evaluate_prompts(
     Parameters
     ----------
     model
-        A run of 'cutis train prompting', or a folder with SAM's or MedSAM's weights.
+        A run of 'cutis train prompting', a folder with SAM's or MedSAM's weights, or the encoder of an exported pair (a
+        file, or the name of the one that comes with cutis: promptable-encoder-int8).
     data
         Folder that holds one or more data sets in their official layouts.
     way
@@ -1079,8 +1080,13 @@ def evaluate_prompts(
     from cutis.evaluation.prompted import WAYS
     from cutis.evaluation.prompted_verb import evaluate_prompts
 
+    files = None
+    if "encoder" in Path(model).name and not Path(model).is_dir():
+        from cutis.analysis.prompted import load_promptable_model
+
+        files = load_promptable_model(model)
     return evaluate_prompts(
-        model, data, ways=way or WAYS, datasets=dataset, part=split, output=output, limit=limit, seed=seed,
+        model, data, files=files, ways=way or WAYS, datasets=dataset, part=split, output=output, limit=limit, seed=seed,
         accelerator=accelerator, command=shlex.join(["cutis", *sys.argv[1:]]),
     )  # fmt: skip
 
@@ -1585,6 +1591,29 @@ def cascade_speed(
     from cutis.benchmark.cascade import measure_cascade
 
     return measure_cascade(symmetry_model, class_model, rounds=rounds, cache=cache, output=output)
+
+
+@benchmark.command(name="prompts")
+def prompts_speed(
+    *, model: str | None = None, rounds: int = 30, cache: Path = _CACHE, output: Path = _RESULTS, busy: _Busy = False
+) -> int:
+    """From a box or a point to a mask: a promptable's encoder and decoder, against U.
+
+    Parameters
+    ----------
+    model
+        The encoder's file, or the name of the bundled one; the one that 'analyze --box' uses unless given.
+    rounds
+        How often each program has its turn.
+    cache
+        Where U's network is kept.
+    output
+        Folder for prompts.json.
+    """
+    _idle(busy)
+    from cutis.benchmark.prompts import measure_prompts
+
+    return measure_prompts(model, rounds=rounds, cache=cache, output=output)
 
 
 @benchmark.command(name="data")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cutis.analysis.classifier import LesionClassifier
+    from cutis.analysis.prompted import PromptableModel
     from cutis.analysis.runtime import Segmenter
 
 __all__ = ["Check", "advise", "examine", "probe", "report", "works"]
@@ -97,6 +98,7 @@ def examine() -> Iterator[Check]:
         if size == SMALL and works(packages):
             yield from _models()
             yield from _classifiers()
+            yield from _promptables()
         elif size == SMALL:
             yield Check("bundled models", "all", "broken", "need the packages above")
         if any(check.name == "torch" and check.status == "ok" for check in packages):
@@ -250,6 +252,18 @@ def _classifiers() -> Iterator[Check]:
         yield _tried(name, classifier.load_lesion, _class_logits)
 
 
+def _promptables() -> Iterator[Check]:
+    """The same of the pairs that boxes and points are asked of."""
+    from cutis.analysis import model_file, prompted
+
+    try:
+        names = model_file.bundled("prompt-encoder")
+    except CutisError:  # `_models` has said so
+        return
+    for name in names:
+        yield _tried(name, prompted.load_promptable_model, _boxed)
+
+
 def _tried(name: str, load: Callable[[str], Any], answer: Callable[[Any, NDArray], NDArray]) -> Check:
     """One model opened and asked about a grey square; `answer` gives its numbers."""
     import numpy as np
@@ -273,6 +287,11 @@ def _probabilities(model: Segmenter, square: NDArray) -> NDArray:
     if found.shape != (1, *square.shape[:2]):
         raise ValueError(f"gives {found.shape}")
     return found
+
+
+def _boxed(model: PromptableModel, square: NDArray) -> NDArray:
+    size = square.shape[0]
+    return model.answer(square, (size / 4, size / 4, size / 2, size / 2), [], None)[0]
 
 
 def _class_logits(model: LesionClassifier, square: NDArray) -> NDArray:

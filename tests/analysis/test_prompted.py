@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from cutis import analyze
 from cutis.analysis.pipeline import analyze_image
-from cutis.analysis.prompted import Correction, load_promptable_model, parse_box, parse_point
+from cutis.analysis.prompted import Correction, correction_of, load_promptable_model, parse_box, parse_point
 from cutis.analysis.runtime import load_model
 from cutis.data.synthetic import draw_lesion
 from cutis.errors import CutisError
@@ -91,6 +93,38 @@ class Nothing:
         return np.full((1, *square.shape[:2]), 0.01, np.float32)
 
 
+class Everywhere(Echo):
+    """Answers that all is lesion."""
+
+    def answer(self, square, box, points, mask):
+        return np.full(square.shape[:2], 0.99, np.float32), 0.5
+
+
+def test_nothing_is_lesion_beside_a_persons_box(picture, segmenter):
+    mask = analyze_image(
+        picture, segmenter, name="drawn", correction=Correction(Everywhere(), box=(100, 80, 220, 200))
+    ).mask
+    y, x = np.nonzero(mask)
+    assert (x.min(), x.max(), y.min(), y.max()) == pytest.approx((94, 226, 74, 206), abs=4)  # a twentieth more
+
+
+def test_the_bundled_promptable_corrects_from_python_too(picture, tmp_path):
+    own = analyze(picture)
+    left, top, right, bottom = own.lesion.box
+    boxed = analyze(picture, box=(left, top, right - 1, bottom - 1))
+    pointed = analyze(picture, points=[((left + right) / 2, (top + bottom) / 2)], not_points=[(3, 3)])
+    refined = analyze(picture, refine=True)
+    for found in (boxed, pointed, refined):
+        assert found.lesion.box == pytest.approx(own.lesion.box, abs=12)
+        assert found.refined.model.name == "promptable" and found.refined.model.precision == "int8"
+    assert [found.refined.asked_by for found in (boxed, pointed, refined)] == ["person", "person", "network"]
+    assert own.refined is None
+    path = tmp_path / "drawn.png"
+    Image.fromarray(picture).save(path)
+    (written,) = analyze([path], box=(left, top, right - 1, bottom - 1), output=tmp_path / "out")
+    assert written.refined == boxed.refined
+
+
 def test_where_nothing_is_found_only_a_person_asks(picture):
     for asked, status in (({"refine": True}, "no_lesion"), ({"box": (40, 60, 199, 219)}, "lesion")):
         outcome = analysed(picture, Nothing(), **asked)
@@ -118,9 +152,9 @@ def test_prompts_outside_the_picture_are_refused(picture, segmenter, asked, mess
 @pytest.mark.parametrize(
     ("parse", "text", "message"),
     [
-        (parse_box, "1,2,3", "--box 1,2,3 is not x0,y0,x1,y1: give 4 numbers"),
-        (parse_box, "5,2,3,9", "inside out"),
-        (parse_point, "here", "--point here is not x,y"),
+        (parse_box, "1,2,3", "the box 1,2,3 is not x0,y0,x1,y1: give 4 numbers"),
+        (lambda text: correction_of(parse_box(text), (), (), None), "5,2,3,9", "the box 5,2,3,9 is inside out"),
+        (parse_point, "here", "the point here is not x,y"),
         (parse_point, "nan,1", "is not x,y"),
         (load_promptable_model, "no-encoder.onnx", "no model 'no-encoder.onnx'"),
     ],

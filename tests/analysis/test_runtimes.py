@@ -11,6 +11,7 @@ import pytest
 from cutis.analysis import runtimes
 from cutis.analysis.cascade import load_cascade
 from cutis.analysis.pipeline import analyze_image, predict_mask
+from cutis.analysis.prompted import load_promptable_model
 from cutis.analysis.runtime import list_models, load_model
 from cutis.analysis.runtimes import RUNTIMES, TOLERANCE, open_session
 from cutis.data.synthetic import draw_lesion
@@ -63,6 +64,23 @@ def test_masks_and_probabilities_are_those_of_onnxruntime(runtime: str, model: s
     print(f"{model} on {runtime}: pixels {differ.max():.5f}, mean |dp| {mean.max():.5f}")
     assert differ.max() <= TOLERANCE[runtime].pixels and mean.max() <= TOLERANCE[runtime].mean
     assert (one > first.threshold).any()  # there is something to differ in
+
+
+@pytest.mark.parametrize("runtime", OTHERS)
+def test_a_box_is_answered_as_by_onnxruntime(runtime: str) -> None:
+    pytest.importorskip(runtime.partition("-")[0], exc_type=ImportError)
+    try:
+        first, second = load_promptable_model(), load_promptable_model(runtime=runtime)
+    except CutisError as error:
+        pytest.skip(str(error))
+    size = first.preprocessing.size
+    box = (size * 0.2, size * 0.2, size * 0.8, size * 0.8)
+    answers = [[model.answer(square, box, [], None)[0] for square in squares(size)] for model in (first, second)]
+    one, other = (np.stack(found) for found in answers)
+    differ, mean = ((one > 0.5) != (other > 0.5)).mean(axis=(1, 2)), np.abs(one - other).mean(axis=(1, 2))
+    print(f"promptable on {runtime}: pixels {differ.max():.5f}, mean |dp| {mean.max():.5f}")
+    assert differ.max() <= TOLERANCE[runtime].pixels and mean.max() <= TOLERANCE[runtime].mean
+    assert (one > 0.5).any()
 
 
 def test_a_whole_analysis_says_the_same_on_openvino() -> None:

@@ -13,9 +13,10 @@ from cutis.data.synthetic import write_folder  # noqa: E402
 from cutis.errors import CutisError  # noqa: E402
 from cutis.imaging.preprocessing import Preprocessing  # noqa: E402
 from cutis.models.promptable import PromptableNet  # noqa: E402
+from cutis.records import ModelInfo  # noqa: E402
 from cutis.teachers.base import fingerprint_of  # noqa: E402
 from cutis.teachers.embeddings import open_embeddings  # noqa: E402
-from cutis.teachers.promptable import PromptedNetwork, Prompts  # noqa: E402
+from cutis.teachers.promptable import PromptedFiles, PromptedNetwork, Prompts  # noqa: E402
 
 STEPS = Preprocessing(size=64, mean=(0.7, 0.55, 0.5), std=(0.2, 0.2, 0.2))
 BOX = torch.tensor([[8.0, 10.0, 40.0, 44.0], [5.0, 5.0, 60.0, 30.0]])
@@ -140,3 +141,42 @@ def test_embeddings_are_made_once_completed_and_refused_when_damaged(tmp_path):
     (made.home / "embedding.npy").write_bytes(b"half a file")
     with pytest.raises(CutisError, match="delete the folder"):
         open_embeddings(network, images, tmp_path, batch=2, device="cpu")
+
+
+class Files:
+    """What an exported pair offers, answered by a network."""
+
+    points, mask_side, preprocessing = 4, 32, STEPS
+
+    def __init__(self, network):
+        self.network = network
+        self.info, self.decoder_info = (
+            ModelInfo(name="toy", version="1", precision="fp32", sha256=letter * 64) for letter in "ab"
+        )
+
+    def encode(self, squares):
+        image = torch.from_numpy(squares).permute(0, 3, 1, 2).float() / 255
+        return self.network.embed(image).numpy()
+
+    def decode(self, *feeds):
+        with torch.no_grad():
+            said = self.network.network.decode(*map(torch.from_numpy, feeds))
+        return said.logits.numpy(), said.scores.numpy()
+
+
+def test_an_exported_pair_answers_as_its_network_does():
+    network = stand_in()
+    files = PromptedFiles(Files(network))
+    assert files.name.endswith("encoder SHA-256 aaaaaaaaaaaa, decoder SHA-256 bbbbbbbbbbbb")
+    pixels = torch.randint(0, 256, (2, 3, 64, 64), generator=torch.Generator().manual_seed(1)) / 255
+    embedding = network.embed(pixels)
+    torch.testing.assert_close(files.embed(pixels), embedding)
+    for prompts in (
+        Prompts.of_boxes(BOX), points((20, 20), (5, 60)), points((20, 20), label=0)._replace(boxes=BOX),
+        Prompts.of_boxes(BOX, torch.randn(2, 1, 64, 64) * 5),
+    ):  # fmt: skip
+        found, wanted = files.segment(embedding, prompts), network.segment(embedding, prompts)
+        torch.testing.assert_close(found.logits, wanted.logits)
+        torch.testing.assert_close(found.scores, wanted.scores)
+    with pytest.raises(CutisError, match=r"5 points are asked, toy 1 .* takes 4"):
+        files.segment(embedding, points(*[(9, 9)] * 5))

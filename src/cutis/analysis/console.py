@@ -13,7 +13,7 @@ from typing import NamedTuple
 from cutis.analysis.batch import Options, StoppedError, analyze_to_folder
 from cutis.analysis.cascade import Cascade, choose_cascade
 from cutis.analysis.profile import Profile
-from cutis.analysis.prompted import Correction, load_promptable_model, parse_box, parse_point
+from cutis.analysis.prompted import Correction, correction_of, parse_box, parse_point
 from cutis.analysis.runtime import load_model
 from cutis.analysis.runtimes import DEFAULT_RUNTIME
 from cutis.analysis.words import RESEARCH_ONLY
@@ -43,12 +43,9 @@ class Prompts(NamedTuple):
 
     def correction(self, runtime: str) -> Correction | None:
         """What is asked of which promptable, opened; None where nothing is."""
-        if not (self.box or self.points or self.not_points or self.refine):
-            return None
         box = parse_box(self.box) if self.box else None
-        on, beside = (tuple(parse_point(text) for text in texts) for texts in (self.points, self.not_points))
-        model = load_promptable_model(self.refine, runtime=runtime)
-        return Correction(model, box, on, beside, refine=self.refine is not None)
+        on, beside = ([parse_point(text) for text in texts] for texts in (self.points, self.not_points))
+        return correction_of(box, on, beside, self.refine, runtime=runtime)
 
 
 class _Bar(NamedTuple):

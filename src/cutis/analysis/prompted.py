@@ -23,11 +23,20 @@ from cutis.errors import CutisError
 from cutis.imaging.frame import Frame
 from cutis.records import Refinement
 
-__all__ = ["DEFAULT_PROMPTABLE", "Correction", "PromptableModel", "load_promptable_model", "parse_box", "parse_point"]
+__all__ = [
+    "DEFAULT_PROMPTABLE",
+    "Correction",
+    "PromptableModel",
+    "correction_of",
+    "load_promptable_model",
+    "parse_box",
+    "parse_point",
+]
 
 DEFAULT_PROMPTABLE = "promptable-encoder-int8"
 _OWN_POINTS = 5  # of the network's prediction, as its training by mining takes
 _LARGEST_LOGIT = 8.0
+_LOOSE = 0.05  # of a person's box
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
@@ -55,14 +64,15 @@ class _Decoder(_Half):
 
 
 class PromptableModel:
-    """Encoder and decoder of one network; `info` is the encoder's."""
+    """Encoder and decoder of one network; `info` is the encoder's, `decoder_info` the other's."""
 
     def __init__(self, encoder: _Half, decoder: _Half) -> None:
         if encoder.facts.pair != decoder.facts.pair:
             raise CutisError(
                 f"{encoder.source} and {decoder.source} are halves of different networks: export both again"
             )
-        self.info, self.preprocessing = encoder.info, encoder.facts.preprocessing
+        self.info, self.decoder_info = encoder.info, decoder.info
+        self.preprocessing = encoder.facts.preprocessing
         self._encoder, self._decoder = encoder.session, decoder.session
         size = self.preprocessing.size
         embedding = shape_of(encoder.session, "embedding")
@@ -84,7 +94,7 @@ class PromptableModel:
         check_tensors(
             decoder.session, [(name, "tensor(float)", shape) for name, shape in tensors.items()], decoder.source
         )
-        self.points, self._mask = int(str(points[0])), int(str(mask[-1]))
+        self.points, self.mask_side = int(str(points[0])), int(str(mask[-1]))
 
     def answer(
         self, square: NDArray[np.uint8], box: Box | None, points: list[tuple[float, float, bool]],
@@ -92,25 +102,38 @@ class PromptableModel:
     ) -> tuple[NDArray[np.float32], float]:  # fmt: skip
         """Prompts in pixels of the square (S, S, 3) uint8; `mask` (S, S) probability -> the best mask's probability
         (S, S), and the model's own estimate of its IoU."""
-        (embedding,) = self._encoder.run(["embedding"], {"image": square[None]})
         at = np.zeros((1, self.points, 2), np.float32)
         labels = np.full((1, self.points), -1, np.float32)
         for place, (x, y, on) in enumerate(points):
             at[0, place], labels[0, place] = (x, y), float(on)
-        coarse = np.zeros((1, 1, self._mask, self._mask), np.float32)
+        coarse = np.zeros((1, 1, self.mask_side, self.mask_side), np.float32)
         if mask is not None:
-            small = cv2.resize(mask, (self._mask, self._mask), interpolation=cv2.INTER_AREA).clip(1e-4, 1 - 1e-4)
+            small = cv2.resize(mask, (self.mask_side, self.mask_side), interpolation=cv2.INTER_AREA)
+            small = small.clip(1e-4, 1 - 1e-4)
             coarse[0, 0] = np.log(small / (1 - small)).clip(-_LARGEST_LOGIT, _LARGEST_LOGIT)
-        feeds = {
-            "embedding": embedding, "points": at, "labels": labels,
-            "box": np.array([box or (0, 0, 0, 0)], np.float32), "mask": coarse,
-            "given": np.array([[box is not None, mask is not None]], np.float32),
-        }  # fmt: skip
-        logits, scores = self._decoder.run(["logits", "scores"], feeds)
+        given = np.array([[box is not None, mask is not None]], np.float32)
+        boxes = np.array([box or (0, 0, 0, 0)], np.float32)
+        logits, scores = self.decode(self.encode(square[None]), at, labels, boxes, coarse, given)
         best = int(scores[0].argmax())
         size = self.preprocessing.size
         whole = cv2.resize(logits[0, best], (size, size), interpolation=cv2.INTER_LINEAR)
         return (1 / (1 + np.exp(-whole))).astype(np.float32), float(scores[0, best])
+
+    def encode(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(N, S, S, 3) uint8 RGB, preprocessed -> (N, K, h, w), all that `decode` needs of them."""
+        (embedding,) = self._encoder.run(["embedding"], {"image": squares})
+        return np.asarray(embedding)
+
+    def decode(
+        self, embedding: NDArray[np.float32], points: NDArray[np.float32], labels: NDArray[np.float32],
+        box: NDArray[np.float32], mask: NDArray[np.float32], given: NDArray[np.float32],
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:  # fmt: skip
+        """The decoder's file: `points` (N, `self.points`, 2) and `labels` (1 on it, 0 beside it, -1 none), `box`
+        (N, 4), `mask` (N, 1, m, m) logits with m `mask_side`, `given` (N, 2) whether box and mask count -> (N, 3, m, m)
+        logits and (N, 3) scores."""
+        feeds = {"embedding": embedding, "points": points, "labels": labels, "box": box, "mask": mask, "given": given}
+        logits, scores = self._decoder.run(["logits", "scores"], feeds)
+        return np.asarray(logits), np.asarray(scores)
 
 
 @dataclass(frozen=True)
@@ -172,6 +195,8 @@ class Correction:
             box, mask = (left, top, left + width - 1, top + height - 1), None
             points = [(x, y, True) for x, y in _surest(here, _OWN_POINTS)]
         answer, score = self.model.answer(square, box, points, mask)
+        if self.by_person and box is not None:
+            answer = _inside(answer, box)
         told = Refinement(
             model=self.model.info,
             asked_by="person" if self.by_person else "network",
@@ -216,32 +241,66 @@ decoder's beside it
     return PromptableModel(encoder, resident(other, 1, _Decoder.task, _Decoder, runtime))
 
 
-def parse_box(text: str) -> Box:
+def correction_of(
+    box: Sequence[float] | None, points: Sequence[Sequence[float]], not_points: Sequence[Sequence[float]],
+    refine: str | os.PathLike[str] | bool | None, *, runtime: str = DEFAULT_RUNTIME,
+) -> Correction | None:  # fmt: skip
+    """What is asked of which promptable, opened: `refine` names it, True is the bundled one; None where nothing is
+    asked.
+
+    >>> correction_of((10, 20, 5, 95), (), (), False)
+    Traceback (most recent call last):
+    cutis.errors.CutisError: the box 10,20,5,95 is inside out: give x0,y0,x1,y1 with x0 below x1 and y0 below y1
+    """
+    if box is None and not len(points) and not len(not_points) and not refine:
+        return None
+    where = None
+    if box is not None:
+        x0, y0, x1, y1 = _finite(box, 4, "box", "x0,y0,x1,y1")
+        if not (x0 < x1 and y0 < y1):
+            raise CutisError(f"the box {_text(box)} is inside out: give x0,y0,x1,y1 with x0 below x1 and y0 below y1")
+        where = x0, y0, x1, y1
+    on, beside = ([_point(point) for point in some] for some in (points, not_points))
+    model = load_promptable_model(None if isinstance(refine, bool) else refine, runtime=runtime)
+    return Correction(model, where, tuple(on), tuple(beside), refine=bool(refine))
+
+
+def parse_box(text: str) -> list[float]:
     """--box as it was typed.
 
     >>> parse_box("10,20,110,95")
-    (10.0, 20.0, 110.0, 95.0)
+    [10.0, 20.0, 110.0, 95.0]
     """
-    x0, y0, x1, y1 = _numbers(text, 4, "--box", "x0,y0,x1,y1")
-    if not (x0 < x1 and y0 < y1):
-        raise CutisError(f"--box {text} is inside out: give x0,y0,x1,y1 with x0 below x1 and y0 below y1")
-    return x0, y0, x1, y1
+    return _finite(_numbers(text), 4, "box", "x0,y0,x1,y1", text)
 
 
-def parse_point(text: str) -> Point:
-    """--point as it was typed."""
-    x, y = _numbers(text, 2, "--point", "x,y")
+def parse_point(text: str) -> list[float]:
+    """--point or --not-point as it was typed."""
+    return _finite(_numbers(text), 2, "point", "x,y", text)
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        return []
+
+
+def _point(given: Sequence[float]) -> Point:
+    x, y = _finite(given, 2, "point", "x,y")
     return x, y
 
 
-def _numbers(text: str, count: int, flag: str, form: str) -> list[float]:
-    try:
-        found = [float(part) for part in text.split(",")]
-    except ValueError:
-        found = []
+def _finite(given: Sequence[float], count: int, what: str, form: str, text: str | None = None) -> list[float]:
+    found = [float(value) for value in given]
     if len(found) != count or not np.isfinite(found).all():
-        raise CutisError(f"{flag} {text} is not {form}: give {count} numbers, in pixels of the picture")
+        said = _text(given) if text is None else text
+        raise CutisError(f"the {what} {said} is not {form}: give {count} numbers, in pixels of the picture")
     return found
+
+
+def _text(given: Sequence[float]) -> str:
+    return ",".join(f"{value:g}" for value in given)
 
 
 def _moved(probability: NDArray[np.float32], frame: Frame, into: Frame) -> NDArray[np.float32]:
@@ -252,6 +311,15 @@ def _moved(probability: NDArray[np.float32], frame: Frame, into: Frame) -> NDArr
     size = (into.inner_width, into.inner_height)
     into.crop(out)[...] = cv2.resize(frame.crop(probability), size, interpolation=cv2.INTER_LINEAR)
     return out
+
+
+def _inside(probability: NDArray[np.float32], box: Box) -> NDArray[np.float32]:
+    """0 beside a person's box, which may be a little tight: the lesion is in it."""
+    x0, y0, x1, y1 = box
+    loose = max(2.0, _LOOSE * max(x1 - x0, y1 - y0))
+    y, x = np.ogrid[: probability.shape[0], : probability.shape[1]]
+    within = (x >= x0 - loose) & (x <= x1 + loose) & (y >= y0 - loose) & (y <= y1 + loose)
+    return np.where(within, probability, np.float32(0))
 
 
 def _surest(probability: NDArray[np.float32], count: int) -> list[Point]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cutis.analysis.batch import Options, analyze_files, analyze_to_folder
 from cutis.analysis.cascade import choose_cascade
 from cutis.analysis.pipeline import analyze_image
+from cutis.analysis.prompted import correction_of
 from cutis.analysis.runtime import Segmenter, load_model
 from cutis.analysis.runtimes import DEFAULT_RUNTIME
 from cutis.imaging.formats import shown
@@ -33,6 +34,10 @@ def analyze(
     symmetry_model: str | os.PathLike[str] | None = None,
     class_model: str | os.PathLike[str] | None = None,
     cascade: bool = True,
+    box: Sequence[float] | None = None,
+    points: Sequence[Sequence[float]] = (),
+    not_points: Sequence[Sequence[float]] = (),
+    refine: str | os.PathLike[str] | bool = False,
     hair_removal: bool = False,
     mm_per_pixel: float | None = None,
     output: str | os.PathLike[str] | None = None,
@@ -49,6 +54,10 @@ def analyze(
     symmetry_model: str | os.PathLike[str] | None = None,
     class_model: str | os.PathLike[str] | None = None,
     cascade: bool = True,
+    box: Sequence[float] | None = None,
+    points: Sequence[Sequence[float]] = (),
+    not_points: Sequence[Sequence[float]] = (),
+    refine: str | os.PathLike[str] | bool = False,
     hair_removal: bool = False,
     mm_per_pixel: float | None = None,
     output: str | os.PathLike[str] | None = None,
@@ -64,6 +73,10 @@ def analyze(
     symmetry_model: str | os.PathLike[str] | None = None,
     class_model: str | os.PathLike[str] | None = None,
     cascade: bool = True,
+    box: Sequence[float] | None = None,
+    points: Sequence[Sequence[float]] = (),
+    not_points: Sequence[Sequence[float]] = (),
+    refine: str | os.PathLike[str] | bool = False,
     hair_removal: bool = False,
     mm_per_pixel: float | None = None,
     output: str | os.PathLike[str] | None = None,
@@ -81,6 +94,10 @@ def analyze(
     or `symmetry_model` and `class_model`, exported files; none with `cascade=False`. `runtime` is what runs them:
     'onnxruntime', 'openvino', 'openvino-bf16' or 'fastest'.
 
+    The outline is corrected by a promptable network where a person says where the lesion is: in the `box` (x0, y0, x1,
+    y1), at `points` (x, y), and not at `not_points`, in pixels of the picture as a person sees it. With `refine` it is
+    asked by the network's own outline: True for the promptable that comes with cutis, or an exported encoder's file.
+
     Research use only, never a diagnosis.
 
     >>> from cutis.data.synthetic import draw_lesion
@@ -88,17 +105,25 @@ def analyze(
     >>> analysis = analyze(drawn.image, mm_per_pixel=0.05)
     >>> analysis.status, analysis.lesion.diameter_mm is not None
     ('lesion', True)
+    >>> analyze(drawn.image, box=(60, 40, 260, 200)).refined.asked_by
+    'person'
     """
     network = model if isinstance(model, Segmenter) else load_model(model, runtime=runtime)
     networks = choose_cascade(symmetry_model, class_model, cascade, runtime=runtime)
-    options = Options(cascade=networks, hair_removal=hair_removal, mm_per_pixel=mm_per_pixel, workers=workers)
+    correction = correction_of(box, points, not_points, refine, runtime=runtime)
+    options = Options(
+        cascade=networks, hair_removal=hair_removal, mm_per_pixel=mm_per_pixel, workers=workers, correction=correction
+    )
     if output is not None:
         if isinstance(source, (bytes, np.ndarray)):
             raise TypeError("output= needs a path as source: pixels and bytes have no name to call their mask by")
         paths = _paths(source)
         records = list(analyze_to_folder(paths, Path(output), network, options, resume=False))
         return records[0] if _is_one(source) else records
-    one = partial(analyze_image, model=network, cascade=networks, hair_removal=hair_removal, mm_per_pixel=mm_per_pixel)
+    one = partial(
+        analyze_image, model=network, cascade=networks, hair_removal=hair_removal, mm_per_pixel=mm_per_pixel,
+        correction=correction,
+    )  # fmt: skip
     if isinstance(source, (bytes, np.ndarray)):
         return one(source, name="bytes" if isinstance(source, bytes) else "array").analysis
     if _is_one(source):

@@ -25,12 +25,14 @@ from cutis.export.parity import open_session
 
 __all__ = [
     "CardModel",
+    "SegmentationReport",
     "Sources",
     "figure",
     "files_table",
     "model_card",
     "read_json",
     "read_text",
+    "report_of",
     "speed_tables",
 ]
 
@@ -112,11 +114,15 @@ def model_card(sources: Sources) -> str:
     models = [CardModel.read(path) for path in sources.models]
     if not models:
         raise CutisError("a card describes ONNX files: give them with --models")
+    if config.get("recipe") == "prompting":
+        from cutis.export.promptable_card import promptable_card
+
+        return promptable_card(sources, config, facts, models)
     if config.get("task", "segmentation") != "segmentation":
         from cutis.export.class_card import class_card
 
         return class_card(sources, config, facts, models)
-    reports = [_report_of(model, sources.accuracy, config["datasets"]) for model in models]
+    reports = [report_of(model, sources.accuracy, config["datasets"]) for model in models]
     loss, preprocessing = config["loss"], config["preprocessing"]
     return _TEMPLATE.format(
         name=models[0].facts["cutis.name"],
@@ -172,8 +178,8 @@ class CardModel:
 
 
 @dataclass(frozen=True)
-class _Report:
-    """One evaluation, of exactly the file the card describes."""
+class SegmentationReport:
+    """One evaluation of masks, of exactly the file the card describes."""
 
     path: Path
     model: CardModel
@@ -208,7 +214,10 @@ class _Report:
         return markdown_table(header, lines)
 
 
-def _report_of(model: CardModel, paths: Sequence[Path], datasets: Sequence[str]) -> _Report:
+def report_of(
+    model: CardModel, paths: Sequence[Path], datasets: Sequence[str], *, verb: str = "evaluate"
+) -> SegmentationReport:
+    """The one of `paths` that measured exactly this file, with every measure of `datasets`; a `CutisError` else."""
     for path in paths:
         content = read_json(path)
         if f"SHA-256 {model.sha256[:12]}" not in figure(content, "origin", path)["model"]:
@@ -222,14 +231,14 @@ def _report_of(model: CardModel, paths: Sequence[Path], datasets: Sequence[str])
                     )
         if content.get("failures"):
             raise CutisError(f"{path}: {len(content['failures'])} images could not be measured: a card counts all")
-        return _Report(path, model, content)
+        return SegmentationReport(path, model, content)
     raise CutisError(
         f"no evaluation of {model.path.name} (SHA-256 {model.sha256[:12]}) was given: "
-        f"cutis evaluate {model.path} --data DIR --output OUT, then --accuracy OUT/summary.json"
+        f"cutis {verb} {model.path} --data DIR --output OUT, then --accuracy OUT/summary.json"
     )
 
 
-def _difference(reports: Sequence[_Report]) -> str:
+def _difference(reports: Sequence[SegmentationReport]) -> str:
     """What INT8 loses in mean Dice on each data set, where both precisions were measured."""
     by_precision = {report.model.precision: {s.dataset: s for s in report.summaries()} for report in reports}
     if not {"int8", "fp32"} <= set(by_precision):

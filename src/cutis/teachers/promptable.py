@@ -14,12 +14,13 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from cutis.errors import CutisError
 from cutis.imaging.preprocessing import Preprocessing
 from cutis.teachers.base import fingerprint_of, frozen, normalised
 
-__all__ = ["Answered", "Promptable", "PromptedNetwork", "Prompts", "boxes_around", "checked_prompts"]
+__all__ = ["Answered", "Promptable", "PromptedFiles", "PromptedNetwork", "Prompts", "boxes_around", "checked_prompts"]
 
 
 class Prompts(NamedTuple):
@@ -99,6 +100,42 @@ class PromptedNetwork:
     @torch.no_grad()
     def segment(self, embedding: Tensor, prompts: Prompts) -> Answered:
         return Answered(*self.network.decode(embedding, *checked_prompts(prompts, self.preprocessing.size)))
+
+
+class PromptedFiles:
+    """An exported pair in the place of its network: `files` has `encode`, `decode` and what it takes, as the command
+    line opens it (`load_promptable_model` in analysis/prompted.py). Float32 on the CPU, whatever `device` is."""
+
+    def __init__(self, files: Any) -> None:
+        info, hashes = files.info, (files.info.sha256, files.decoder_info.sha256)
+        self.name = (
+            f"{info.name} {info.version} (cutis' promptable stand-in), {info.precision}, encoder SHA-256 "
+            f"{hashes[0][:12]}, decoder SHA-256 {hashes[1][:12]}"
+        )
+        self.files, self.preprocessing, self.fingerprint = files, files.preprocessing, "-".join(hashes)
+
+    def embed(self, image: Tensor) -> Tensor:
+        squares = (image * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        return torch.from_numpy(self.files.encode(squares)).to(image.device)
+
+    def segment(self, embedding: Tensor, prompts: Prompts) -> Answered:
+        points, labels, boxes, masks = checked_prompts(prompts, self.preprocessing.size)
+        spare, side = self.files.points - points.shape[1], self.files.mask_side
+        if spare < 0:
+            raise CutisError(
+                f"{points.shape[1]} points are asked, {self.name} takes {self.files.points}: leave some out"
+            )
+        count = len(embedding)
+        given = torch.tensor([[boxes is not None, masks is not None]]).repeat(count, 1)
+        coarse = torch.zeros(count, 1, side, side)
+        if masks is not None:
+            coarse = F.interpolate(masks.float(), (side, side), mode="bilinear", antialias=True)
+        feeds = (
+            embedding, F.pad(points, (0, 0, 0, spare)), F.pad(labels, (0, spare), value=-1),
+            torch.zeros(count, 4) if boxes is None else boxes, coarse, given,
+        )  # fmt: skip
+        logits, scores = self.files.decode(*(part.float().cpu().numpy() for part in feeds))
+        return Answered(torch.from_numpy(logits).to(embedding.device), torch.from_numpy(scores).to(embedding.device))
 
 
 def checked_prompts(prompts: Prompts, size: int) -> Prompts:
