@@ -16,6 +16,7 @@ from cutis import __version__
 from cutis.benchmark import machine
 from cutis.benchmark.machine import Watch
 from cutis.files import atomic_write
+from cutis.terminal import printer
 
 __all__ = ["Result", "Row", "progress", "publish", "shown", "verdict"]
 
@@ -78,10 +79,9 @@ def shown(values: Mapping[str, float], name: str) -> str:
 
 def publish(result: Result, folder: Path | None) -> None:
     """Print the table and what speaks against it; write `folder`/<benchmark>.json where a folder is given."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(soft_wrap=True)
+    console = printer()
     columns = list(dict.fromkeys(name for row in result.rows for name in row.values if not name.endswith(ENDS)))
     table = Table(f"cutis benchmark {result.benchmark}", *columns, "goal", "met")
     for row in result.rows:

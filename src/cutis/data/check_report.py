@@ -20,11 +20,11 @@ from cutis.data.check import KINDS, Finding, Report, check
 from cutis.data.samples import Dataset
 from cutis.errors import CutisError
 from cutis.files import atomic_write
+from cutis.terminal import printer
 
 __all__ = ["as_record", "check_folder", "show"]
 
 _EXAMPLES = 5
-_PIPED_WIDTH = 140
 
 
 def check_folder(root: Path, *, json_file: Path | None, workers: int | None) -> int:
@@ -32,8 +32,7 @@ def check_folder(root: Path, *, json_file: Path | None, workers: int | None) -> 
     data_sets = open_all(root)
     with _progress_bar() as progress:
         report = check(data_sets, workers=workers, progress=progress)
-    console = Console()
-    show(report, console if console.is_terminal else Console(width=_PIPED_WIDTH))
+    show(report, printer())
     if json_file is not None:
         try:
             atomic_write(json_file, json.dumps(as_record(report, root), indent=2, ensure_ascii=False) + "\n")

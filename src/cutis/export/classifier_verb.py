@@ -29,6 +29,7 @@ from cutis.imaging.lesion_area import prepare_classifier_image
 from cutis.imaging.read import read_image, read_mask
 from cutis.metrics.calibration import softmax
 from cutis.metrics.classification import balanced_accuracy, confusion_matrix
+from cutis.terminal import printer
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,11 +59,9 @@ def export_classifier_run(
     `symmetry`: the exported symmetry network, for a lesion network that takes its map. `cache`: where masks are kept
     that a segmenter finds.
     """
-    from rich.console import Console
-
     from cutis.recipes.classification import class_parts, load_classifier_run
 
-    console = Console(soft_wrap=True)
+    console = printer()
     run = load_classifier_run(folder)
     if data is None:
         raise CutisError(f"{run.name} is a classifier, whose answers are calibrated on its validation lesions: --data")

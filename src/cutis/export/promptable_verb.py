@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
 
 from cutis.data.samples import Sample
 from cutis.errors import CutisError
@@ -22,6 +21,7 @@ from cutis.imaging.preprocessing import Preprocessing
 from cutis.imaging.read import read_mask
 from cutis.models.promptable import PromptableNet
 from cutis.recipes.run import load_run, parts_of
+from cutis.terminal import printer
 
 __all__ = ["export_promptable_run"]
 
@@ -34,7 +34,7 @@ def export_promptable_run(
 ) -> int:  # fmt: skip
     """Write `<name>-encoder-fp32.onnx` and `<name>-decoder-fp32.onnx` and, where there is `data` to calibrate with,
     both in INT8."""
-    console, run = Console(soft_wrap=True), load_run(folder)
+    console, run = printer(), load_run(folder)
     if not isinstance(run.network, PromptableNet):
         raise CutisError(f"{folder} was trained by prompts but holds a {run.config.network.name}: export another run")
     parts = parts_of(run.config, data) if data else {}

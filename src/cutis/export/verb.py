@@ -16,6 +16,7 @@ from cutis.data.synthetic import draw_lesion
 from cutis.errors import CutisError
 from cutis.imaging.preprocessing import Preprocessing
 from cutis.imaging.read import read_image
+from cutis.terminal import printer
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -69,12 +70,10 @@ def export_run(
     Calibration uses `calibration` images of the run's training part, as many of each data set as they allow; what INT8
     loses is measured on up to 128 of its validation part. Without data, parity is measured on drawn lesions.
     """
-    from rich.console import Console
-
     from cutis.export.onnx import export_onnx
     from cutis.recipes.run import load_run
 
-    console = Console(soft_wrap=True)
+    console = printer()
     run = load_run(folder)
     parts = _parts(run, data) if data else None  # a wrong folder is said before minutes of work
     name = name or run.name

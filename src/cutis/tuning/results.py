@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import optuna
 import yaml
 from optuna.trial import FrozenTrial, TrialState
-from rich.console import Console
 from rich.table import Table
 
 from cutis.files import atomic_path, atomic_write
+from cutis.terminal import printer
 from cutis.tuning.database import shown
 from cutis.tuning.kinds import Kind
 from cutis.tuning.space import as_flags
@@ -32,7 +32,7 @@ def print_table(study: optuna.Study, fields: Sequence[str], kind: Kind) -> None:
     for trial in study.trials:
         number = f"{trial.number} *" if trial.number == best else str(trial.number)
         table.add_row(number, _cell(trial.value), _ended(trial), *(_cell(trial.params.get(name)) for name in fields))
-    Console().print(table)
+    printer().print(table)
 
 
 def write_best(study: optuna.Study, asked: Search, kind: Kind) -> None:
