@@ -26,7 +26,8 @@ class Echo:
         self.preprocessing = Preprocessing(size=size, mean=(0, 0, 0), std=(1, 1, 1))
         self.asked = []
 
-    def answer(self, square, box, points, mask):
+    def answer(self, square, box, points, mask, *, trusted):
+        self.trusted = trusted
         self.asked.append((box, points, mask))
         y, x = np.mgrid[: square.shape[0], : square.shape[1]]
         out = np.full(square.shape[:2], 0.01, np.float32)
@@ -96,8 +97,32 @@ class Nothing:
 class Everywhere(Echo):
     """Answers that all is lesion."""
 
-    def answer(self, square, box, points, mask):
+    def answer(self, square, box, points, mask, *, trusted):
         return np.full(square.shape[:2], 0.99, np.float32), 0.5
+
+
+class Halves:
+    """A decoder's file: three masks, a small one that it thinks best of, one that fills the box, one beside it."""
+
+    def run(self, outputs, feeds):
+        logits = np.full((1, 3, 32, 32), -5, np.float32)
+        logits[0, 0, 10:13, 10:13] = logits[0, 1, 5:20, 5:20] = logits[0, 2, 20:30, 20:30] = 5
+        return [logits, np.array([[0.9, 0.6, 0.8]], np.float32)]
+
+
+def test_a_persons_box_counts_when_the_mask_is_chosen():
+    model = load_promptable_model()
+    size, decoder = model.preprocessing.size, model._decoder
+    blank, eighth = np.zeros((size, size, 3), np.uint8), size / 32
+    box = (5 * eighth, 5 * eighth, 20 * eighth - 1, 20 * eighth - 1)
+    try:
+        model._decoder, model.mask_side = Halves(), 32
+        for trusted, area, score in ((False, 3 * 3, 0.9), (True, 15 * 15, 0.6)):
+            answer, said = model.answer(blank, box, [], None, trusted=trusted)
+            assert (answer > 0.5).sum() == pytest.approx(area * eighth**2, rel=0.05)
+            assert said == pytest.approx(score)
+    finally:
+        model._decoder = decoder
 
 
 def test_nothing_is_lesion_beside_a_persons_box(picture, segmenter):
@@ -105,7 +130,7 @@ def test_nothing_is_lesion_beside_a_persons_box(picture, segmenter):
         picture, segmenter, name="drawn", correction=Correction(Everywhere(), box=(100, 80, 220, 200))
     ).mask
     y, x = np.nonzero(mask)
-    assert (x.min(), x.max(), y.min(), y.max()) == pytest.approx((94, 226, 74, 206), abs=4)  # a twentieth more
+    assert (x.min(), x.max(), y.min(), y.max()) == pytest.approx((82, 238, 62, 218), abs=4)  # three twentieths more
 
 
 def test_the_bundled_promptable_corrects_from_python_too(picture, tmp_path):

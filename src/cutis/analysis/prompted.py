@@ -36,7 +36,7 @@ __all__ = [
 DEFAULT_PROMPTABLE = "promptable-encoder-int8"
 _OWN_POINTS = 5  # of the network's prediction, as its training by mining takes
 _LARGEST_LOGIT = 8.0
-_LOOSE = 0.05  # of a person's box
+_FIT, _LOOSE = 0.5, 0.15  # what a person's box is worth beside the network's own estimate, and how far off it may be
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
@@ -98,10 +98,13 @@ class PromptableModel:
 
     def answer(
         self, square: NDArray[np.uint8], box: Box | None, points: list[tuple[float, float, bool]],
-        mask: NDArray[np.float32] | None,
+        mask: NDArray[np.float32] | None, *, trusted: bool = False,
     ) -> tuple[NDArray[np.float32], float]:  # fmt: skip
         """Prompts in pixels of the square (S, S, 3) uint8; `mask` (S, S) probability -> the best mask's probability
-        (S, S), and the model's own estimate of its IoU."""
+        (S, S), and the model's own estimate of its IoU.
+
+        Of its masks that counts which it thinks best of; with a `trusted` box, how well each mask fills it counts half.
+        """
         at = np.zeros((1, self.points, 2), np.float32)
         labels = np.full((1, self.points), -1, np.float32)
         for place, (x, y, on) in enumerate(points):
@@ -114,8 +117,9 @@ class PromptableModel:
         given = np.array([[box is not None, mask is not None]], np.float32)
         boxes = np.array([box or (0, 0, 0, 0)], np.float32)
         logits, scores = self.decode(self.encode(square[None]), at, labels, boxes, coarse, given)
-        best = int(scores[0].argmax())
         size = self.preprocessing.size
+        fits = _fits(logits[0] > 0, box, size) if box and trusted else 0
+        best = int((scores[0] + _FIT * fits).argmax())
         whole = cv2.resize(logits[0, best], (size, size), interpolation=cv2.INTER_LINEAR)
         return (1 / (1 + np.exp(-whole))).astype(np.float32), float(scores[0, best])
 
@@ -194,7 +198,7 @@ class Correction:
             left, top, width, height = cv2.boundingRect(found.astype(np.uint8))
             box, mask = (left, top, left + width - 1, top + height - 1), None
             points = [(x, y, True) for x, y in _surest(here, _OWN_POINTS)]
-        answer, score = self.model.answer(square, box, points, mask)
+        answer, score = self.model.answer(square, box, points, mask, trusted=self.by_person)
         if self.by_person and box is not None:
             answer = _inside(answer, box)
         told = Refinement(
@@ -311,6 +315,19 @@ def _moved(probability: NDArray[np.float32], frame: Frame, into: Frame) -> NDArr
     size = (into.inner_width, into.inner_height)
     into.crop(out)[...] = cv2.resize(frame.crop(probability), size, interpolation=cv2.INTER_LINEAR)
     return out
+
+
+def _fits(masks: NDArray[np.bool_], box: Box, size: int) -> NDArray[np.float64]:
+    """(M, m, m) masks over a square of `size` pixels -> (M,): the IoU of each one's outer box with `box`."""
+    scale, found = size / masks.shape[-1], np.zeros(len(masks))
+    x0, y0, x1, y1 = box
+    for number, mask in enumerate(masks):
+        left, top, width, height = (scale * value for value in cv2.boundingRect(mask.astype(np.uint8)))
+        across = max(0.0, min(left + width - 1, x1) - max(left, x0) + 1)
+        down = max(0.0, min(top + height - 1, y1) - max(top, y0) + 1)
+        both = across * down
+        found[number] = both / (width * height + (x1 - x0 + 1) * (y1 - y0 + 1) - both)
+    return found
 
 
 def _inside(probability: NDArray[np.float32], box: Box) -> NDArray[np.float32]:
