@@ -12,7 +12,7 @@ from cutis.data.folder import read_folder as read_images  # noqa: E402
 from cutis.data.synthetic import write_folder  # noqa: E402
 from cutis.errors import CutisError  # noqa: E402
 from cutis.imaging.preprocessing import Preprocessing  # noqa: E402
-from cutis.models.promptable import PromptableNet  # noqa: E402
+from cutis.models.promptable import PromptableNet, drawn_prompts  # noqa: E402
 from cutis.records import ModelInfo  # noqa: E402
 from cutis.teachers.base import fingerprint_of  # noqa: E402
 from cutis.teachers.embeddings import open_embeddings  # noqa: E402
@@ -180,3 +180,12 @@ def test_an_exported_pair_answers_as_its_network_does():
         torch.testing.assert_close(found.scores, wanted.scores)
     with pytest.raises(CutisError, match=r"5 points are asked, toy 1 .* takes 4"):
         files.segment(embedding, points(*[(9, 9)] * 5))
+
+
+def test_points_on_the_lesion_are_drawn_before_points_beside_it():
+    at = torch.tensor([[[20.0, 44.0], [51.0, 11.0]]])
+    drawn = drawn_prompts(at, torch.tensor([[1, 0]]), None, None, None, 8)[0]
+    for channels, (x, y) in ((drawn[:2], (2, 5)), (drawn[2:4], (6, 1))):  # cells of 8 pixels
+        for bump in channels:
+            assert divmod(int(bump.argmax()), 8) == (y, x) and bump.max() > 0.5
+    assert (drawn_prompts(at, torch.tensor([[-1, -1]]), None, None, None, 8)[0, :4] == 0).all()
