@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,15 @@ def test_what_shares_a_lesion_or_an_image_is_on_one_side(samples: list[Sample], 
 def test_the_order_of_the_samples_does_not_matter(samples: list[Sample], divide, random) -> None:
     shuffled = random.sample(samples, len(samples))
     assert divide(shuffled, FRACTIONS, 3) == divide(samples, FRACTIONS, 3)
+
+
+@pytest.mark.parametrize("divide", [split, deal])
+def test_the_order_of_the_shares_does_not_matter(divide) -> None:
+    """A YAML file whose keys were sorted would otherwise put training images on the test side, without a word."""
+    samples = [picture(f"IMG_{n}", label="ab"[n % 2]) for n in range(60)]
+    wanted = divide(samples, FRACTIONS, 5)
+    for names in permutations(FRACTIONS):
+        assert divide(samples, {name: FRACTIONS[name] for name in names}, 5) == wanted
 
 
 def test_the_split_is_written_in_stone() -> None:

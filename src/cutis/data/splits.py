@@ -39,8 +39,12 @@ OURS: Final[Division] = {"fractions": {"train": 0.85, "validation": 0.05, "test"
 """The division behind the bundled model and every figure of ours: `split(samples, **OURS)`."""
 
 
+_ORDER = ("train", "validation", "test")
+
+
 def split(samples: Iterable[Sample], fractions: Mapping[str, float], seed: int) -> dict[str, tuple[Sample, ...]]:
-    """Divide by lesion; a sample's side depends on its lesion's name, `fractions` (in their order) and `seed` alone.
+    """Divide by lesion; a sample's side depends on its lesion's name, `fractions` and `seed` alone: train, validation
+    and test divide alike in whatever order a file lists them, other names in theirs.
 
     >>> from pathlib import Path
     >>> pictures = [Sample(id=f"IMG_{n}", image=Path(f"{n}.jpg"), group=f"lesion_{n // 2}") for n in range(1000)]
@@ -145,12 +149,13 @@ def _position(key: str, seed: int) -> float:
 
 
 def _checked(fractions: Mapping[str, float], total: float | None) -> tuple[list[str], list[float]]:
-    found = sum(fractions.values())
+    names = [name for name in _ORDER if name in fractions] if set(fractions) <= set(_ORDER) else list(fractions)
+    found = sum(fractions[name] for name in names)
     if not fractions or min(fractions.values()) < 0 or found <= 0:
         raise CutisError(f"fractions {dict(fractions)}: give at least one, none negative, not all zero")
     if total is not None and abs(found - total) > 1e-6:
         raise CutisError(f"fractions {dict(fractions)} sum to {found:g}: they must sum to {total:g}")
-    return list(fractions), [fraction / found for fraction in fractions.values()]
+    return names, [fractions[name] / found for name in names]
 
 
 def _sorted(parts: Mapping[str, list[Sample]]) -> dict[str, tuple[Sample, ...]]:
