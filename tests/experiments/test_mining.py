@@ -19,8 +19,8 @@ from cutis.experiments import verb
 from cutis.experiments.ablation_verb import impossible
 from cutis.experiments.mining_beside import Quality, pairs_of, quality_of
 from cutis.experiments.mining_grid import finished, possible, run_mining_grid
-from cutis.experiments.mining_plan import ROWS, MiningGrid, MiningJob, job_config, jobs_of, supervised_config
-from cutis.experiments.mining_verb import plan_text, show_mining_tables, table_text
+from cutis.experiments.mining_plan import OWN_ROWS, ROWS, MiningGrid, MiningJob, job_config, jobs_of, supervised_config
+from cutis.experiments.mining_verb import plan_text, setup_lines, show_mining_tables, table_text
 from cutis.experiments.paper import mining_tables
 from cutis.experiments.segmenter_run import ROWS as EVALUATION
 from cutis.experiments.segmenter_run import Place
@@ -114,6 +114,24 @@ def test_what_a_row_changes():
     prompts = {row: tuple(run.prompts.model_dump().values())[:3] for row, run in runs.items()}
     assert prompts["continuous"] == (5, True, False) and prompts["continuous points-box-mask"] == (5, True, True)
     assert prompts["one-time box"] == (0, True, False) and prompts["continuous points"] == (5, False, False)
+
+
+def test_rows_of_ours_change_the_weight_and_the_batch():
+    config = grid(labelled={"folder": [10]}, rows=["supervised", "one-time", "continuous", *OWN_ROWS])
+    found = {job.row: job_config(config, job).mining for job in jobs_of(config) if job.seed == config.seeds[0]}
+    told = {row: (m.schedule, m.pseudo_weight, m.unlabelled_batch) for row, m in found.items()}
+    assert told["one-time"] == ("one-time", 0.25, 4)
+    assert told["continuous full-weight"] == ("continuous", 1.0, 4)
+    assert told["one-time full-weight three-quarters"] == ("one-time", 1.0, 6)
+    assert all(run.prompts == found["one-time"].prompts for run in found.values())
+    pairs = {(one.row, other.row) for one, other in pairs_of(config)}
+    assert {("one-time full-weight", "supervised"), ("one-time full-weight", "one-time")} <= pairs
+    assert ("continuous full-weight", "one-time full-weight") in pairs
+    lines = setup_lines(config)
+    assert any(line.startswith("full-weight: a pseudo-label") for line in lines)
+    assert any(line.startswith("three-quarters: three") for line in lines)
+    plain = setup_lines(grid())
+    assert not any("full-weight" in line for line in plain)
 
 
 def test_rows_that_share_a_first_phase():

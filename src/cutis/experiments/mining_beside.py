@@ -53,17 +53,18 @@ def quality_over_seeds(results: Path, jobs: Sequence[MiningJob]) -> tuple[Qualit
 
 def pairs_of(config: MiningGrid) -> list[tuple[MiningJob, MiningJob]]:
     """Pairs of the first seed's jobs: each row with the supervised one of the same start and labels, continuous with
-    one-time, a start, a teacher or other prompts with none, and each row with the supervised one of all labels."""
+    one-time, a start, a teacher, other prompts or a change of ours with none, and each row with the supervised one of
+    all labels."""
     jobs = [job for job in jobs_of(config) if job.seed == config.seeds[0]]
     known, found = set(jobs), []
     for job in jobs:
-        start, teacher, schedule, prompts = job.words
+        start, teacher, schedule, prompts, own = job.words
         others = []
         if schedule != "supervised":
             others.append(job._replace(row=f"{start} supervised".strip()))
         if schedule == "continuous":
             others.append(job._replace(row=job.row.replace("continuous", "one-time")))
-        if start or teacher or prompts:
+        if start or teacher or prompts or own:
             others.append(job._replace(row=schedule))
         if job.share < 100:
             others.append(job._replace(row="supervised", share=100.0))

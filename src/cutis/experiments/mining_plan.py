@@ -1,9 +1,9 @@
 """The runs that knowledge mining's tables need: one configuration, and what each row of a table changes in it.
 
 Knowledge mining, Sec. 2.8 and Tables 1-3. A row is named by its words: what the encoder began with (nothing, or
-simclr), whose answers are learned from (`MiningGrid.teacher`, or medsam), the schedule, and the prompts (points and
-box, or those named). Within a data set, a share of labels and a seed all rows have the same labelled images, the same
-supervised phase to begin from and as many steps after it. No torch here.
+simclr), whose answers are learned from (`MiningGrid.teacher`, or medsam), the schedule, the prompts (points and box, or
+those named), and what of ours is changed. Within a data set, a share of labels and a seed all rows have the same
+labelled images, the same supervised phase to begin from and as many steps after it. No torch here.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from cutis.recipes.contrastive_config import ContrastiveConfig
 from cutis.recipes.knowledge_mining_config import KnowledgeMiningConfig
 
 __all__ = [
+    "OWN_ROWS",
     "ROWS",
     "MiningGrid",
     "MiningJob",
@@ -40,16 +41,29 @@ PROMPTS: Mapping[str, dict[str, Any]] = {
     "points": {"box": False, "mask": False},
     "points-box-mask": {"box": True, "mask": True},
 }
-"""What a row's last word changes in the prompts of the base."""
+"""What a row's word changes in the prompts of the base."""
+OWN: Mapping[str, str] = {
+    "full-weight": "a pseudo-label weighs as much as a label: lambda is 1",
+    "three-quarters": "three quarters of a batch have pseudo-labels, a quarter labels",
+}
+"""What is ours to change, and not the paper's: words at a row's end."""
+OWN_ROWS: tuple[str, ...] = tuple(
+    f"{schedule} {words}"
+    for schedule in ("one-time", "continuous")
+    for words in ("full-weight", "full-weight three-quarters")
+)
+"""Rows of ours, in no table of the paper."""
 
 
 class Words(NamedTuple):
-    """What a row is: `start` "" or simclr, `teacher` "" or medsam, `schedule`, `prompts` a key of `PROMPTS`."""
+    """What a row is: `start` "" or simclr, `teacher` "" or medsam, `schedule`, `prompts` a key of `PROMPTS`, `own` of
+    those of `OWN`."""
 
     start: str
     teacher: str
     schedule: str
     prompts: str
+    own: tuple[str, ...]
 
 
 class MiningGrid(Settings):
@@ -60,7 +74,7 @@ class MiningGrid(Settings):
     labelled: dict[str, tuple[float, ...]] = Field(
         min_length=1, description="data set -> percent of its training images that keep their labels; 100: supervised"
     )
-    rows: tuple[str, ...] = Field(min_length=1, description=f"of {', '.join(ROWS)}")
+    rows: tuple[str, ...] = Field(min_length=1, description=f"of {', '.join((*ROWS, *OWN_ROWS))}")
     seeds: tuple[int, ...] = Field(min_length=1, description="of weights, batches, ties, and which images are labelled")
     teacher: str | None = Field(description="the promptable of the rows that name none (the paper: SAM ViT-B)")
     medsam: str | None = Field(default=None, description="MedSAM's weights, for the rows that name it")
@@ -69,9 +83,9 @@ class MiningGrid(Settings):
 
     @model_validator(mode="after")
     def _goes_together(self) -> MiningGrid:
-        unknown = [row for row in self.rows if row not in ROWS]
+        unknown = [row for row in self.rows if row not in (*ROWS, *OWN_ROWS)]
         if unknown or len(set(self.rows)) < len(self.rows):
-            raise ValueError(f"rows: give names of {', '.join(ROWS)}, each once")
+            raise ValueError(f"rows: give names of {', '.join((*ROWS, *OWN_ROWS))}, each once")
         if self.base.mining is None:
             raise ValueError("base has no field 'mining': every row has a second phase")
         if self.contrastive is None and any(words_of(row).start for row in self.rows):
@@ -121,12 +135,14 @@ def words_of(row: str) -> Words:
     """The parts of a row's name.
 
     >>> words_of("simclr one-time"), words_of("continuous points-box-mask").prompts
-    (Words(start='simclr', teacher='', schedule='one-time', prompts=''), 'points-box-mask')
+    (Words(start='simclr', teacher='', schedule='one-time', prompts='', own=()), 'points-box-mask')
     """
     words = row.split()
     start = words.pop(0) if words[0] == "simclr" else ""
     teacher = words.pop(0) if words[0] == "medsam" else ""
-    return Words(start, teacher, words[0], words[1] if len(words) > 1 else "")
+    schedule = words.pop(0)
+    prompts = words.pop(0) if words and words[0] in PROMPTS else ""
+    return Words(start, teacher, schedule, prompts, tuple(words))
 
 
 def shares_of(config: MiningGrid, dataset: str) -> tuple[float, ...]:
@@ -153,6 +169,10 @@ def job_config(config: MiningGrid, job: MiningJob) -> KnowledgeMiningConfig:
     values |= {"datasets": {job.dataset: 1.0}, "labelled": {"fraction": job.share / 100, "seed": job.seed}}
     values["mining"]["schedule"] = job.words.schedule
     values["mining"]["prompts"] |= PROMPTS[job.words.prompts]
+    if "full-weight" in job.words.own:
+        values["mining"]["pseudo_weight"] = 1.0
+    if "three-quarters" in job.words.own:
+        values["mining"]["unlabelled_batch"] = config.base.batch_size * 3 // 4
     return KnowledgeMiningConfig.model_validate(values)
 
 

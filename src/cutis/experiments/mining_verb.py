@@ -18,7 +18,7 @@ from cutis.evaluation.tables import markdown_table
 from cutis.experiments.measures import Spread
 from cutis.experiments.mining_beside import pairs_of, quality_over_seeds
 from cutis.experiments.mining_grid import finished, possible, read_mining_grid, run_mining_grid
-from cutis.experiments.mining_plan import MiningGrid, MiningJob, jobs_of, shares_of, words_of
+from cutis.experiments.mining_plan import OWN, MiningGrid, MiningJob, jobs_of, shares_of, words_of
 from cutis.experiments.paper import PaperRow, PaperTable, mining_tables
 from cutis.experiments.seeds import compare_runs, values_of
 from cutis.experiments.segmenter_run import Place, Segment
@@ -184,6 +184,7 @@ def setup_lines(config: MiningGrid) -> list[str]:
         f"Batches of {base.batch_size}, Adam {base.learning_rate:g}, then {mining.learning_rate:g} (paper: 8, 5e-05); "
         f"lambda {mining.pseudo_weight:g}, k {base.loss.cross_entropy:g} (paper: 0.25, 0.2).",
         f"Teacher: {config.teacher or 'none given'} (paper: SAM); MedSAM: {config.medsam or 'none given'}.",
+        *(f"{word}: {what} (ours)." for word, what in OWN.items() if any(word in words_of(r).own for r in config.rows)),
         f"Test parts by lesion, the same for all; seeds {', '.join(map(str, config.seeds))}, each with its own weights "
         "and labelled images; ± is over seeds.",
     ]
