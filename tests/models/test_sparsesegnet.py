@@ -132,6 +132,22 @@ def test_embedding_is_the_encoders_last_map_and_the_logits_are_the_networks():
     assert torch.equal(embedded.logits, network(image))
 
 
+def test_a_short_tail_gives_logits_at_stride_four_and_its_finest_map_skips_nowhere():
+    network, image = SparseSegNet(WIDTHS, DEPTHS, tail=4).eval(), torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        maps = network.encoder(image)
+        assert network.decoder(maps).shape == (2, 1, 16, 24)
+        assert network(image).shape == (2, 1, 64, 96)
+        other = [torch.zeros_like(maps[0]), *maps[1:]]
+        assert torch.equal(network.decode(other), network.decode(maps))
+        gated = SparseSegNet(WIDTHS, DEPTHS, gates=0.9, tail=4).eval()
+        gates_of(gated)[0].phi.data[::2] = -2.0  # closed
+        assert len(gates_of(gated)) == 2 and gates_of(gated)[0].closed().any()
+        torch.testing.assert_close(gated.deployed()(image), gated(image), atol=1e-5, rtol=0)
+    with pytest.raises(ValueError, match="stride 2 or 4, not 3"):
+        SparseSegNet(WIDTHS, DEPTHS, tail=3)
+
+
 def test_one_pass_of_the_encoder_serves_several_patterns():
     network, image = gated(*PATTERNS["all"]).train(), torch.randn(2, 3, 32, 32)
     for gate in gates_of(network):

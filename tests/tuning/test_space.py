@@ -44,12 +44,45 @@ def test_reads_ranges_and_choices(tmp_path):
     assert (config.epochs, config.datasets["folder"]) == (drawn["epochs"], drawn["datasets.folder"])
 
 
+def test_the_entries_of_a_list_vary_one_by_one(tmp_path):
+    space = space_of(
+        "network.options.widths.2: {type: int, low: 8, high: 32, step: 8}\n"
+        "network.options.depths.0: {choices: [1, 2]}\n",
+        tmp_path,
+    )
+    assert LOAD({}).network.options == {"widths": [8, 16, 24, 24], "depths": [1, 1, 1, 3]}
+    drawn = {"network.options.widths.2": 32, "network.options.depths.0": 2}
+    assert LOAD(as_flags(drawn)).network.options == {"widths": [8, 16, 32, 24], "depths": [2, 1, 1, 3]}
+    assert LOAD(as_flags({"phases.1.size": 96})).phases[1].size == 96
+    assert [space["network.options.widths.2"].holds(value) for value in (8, 24, 12, 40, "8", 8.0)] == [
+        True, True, False, False, False, False,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("values", "held", "outside"),
+    [
+        (Interval(type="float", low=0, high=1), [0, 0.3, 1.0], [-0.1, 1.1, None, "0.3", True]),
+        (Interval(type="float", low=0, high=0.3, step=0.1), [0.1, 0.2, 0.3], [0.15]),
+        (Interval(type="int", low=2, high=5), [2, 5], [1, 6, 2.0, True]),
+        (Choices(choices=(1, "cosine", None)), [1, "cosine", None], [True, 2, "constant"]),
+        (Choices(choices=(True, False)), [True, False], [1, 0, None]),
+    ],
+)
+def test_holds_what_it_may_be(values, held, outside):
+    assert all(values.holds(value) for value in held)
+    assert not any(values.holds(value) for value in outside)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("nosuch: {choices: [1, 2]}", "field 'nosuch' cannot be 1: .*Extra inputs"),
         ("loss.nosuch: {choices: [1, 2]}", "field 'loss.nosuch' cannot be 1: .*Extra inputs"),
         ("epochs.a: {choices: [1, 2]}", "'epochs' holds no fields"),
+        ("network.options.widths.4: {choices: [8, 16]}", "'4' is no place in a list of 4, from 0"),
+        ("network.options.widths.x: {choices: [8, 16]}", "'x' is no place in a list of 4, from 0"),
+        ("network.options.widths.0.1: {choices: [8, 16]}", "'0' holds no fields"),
         ("batch_size: {type: int, low: 0, high: 8}", "'batch_size' cannot be 0: .*greater than or equal to 1"),
         ("augmentation.hair: {type: float, low: 0, high: 3}", "cannot be 3.0: .*less than or equal to 1"),
         ("batch_size: {type: float, low: 8, high: 32}", "'batch_size' cannot be 15.6.*valid integer"),

@@ -38,24 +38,28 @@ class Embedded(NamedTuple):
 class SparseSegNet(nn.Module):
     """(B, 3, H, W) normalised RGB, H and W multiples of 16 -> (B, 1, H, W) logits of "lesion".
 
-    `gates`: None for plain skips, or the probability with which every gate on them is open at the start.
+    `gates`: None for plain skips, or the probability with which every gate on them is open at the start. `tail`: the
+    stride at which the decoder gives logits; at 4 its last step is left out, and the finest map skips nowhere.
 
     >>> network = SparseSegNet(widths=(8, 16, 24, 32), depths=(1, 1, 1, 3))
     >>> network(torch.zeros(2, 3, 64, 48)).shape
     torch.Size([2, 1, 64, 48])
     """
 
-    def __init__(self, widths: Sequence[int], depths: Sequence[int], gates: float | None = None) -> None:
+    def __init__(self, widths: Sequence[int], depths: Sequence[int], gates: float | None = None, tail: int = 2) -> None:
         super().__init__()
+        if tail not in (2, 4):
+            raise ValueError(f"the tail gives logits at stride 2 or 4, not {tail!r}")
+        self.tail = tail
         self.encoder = Encoder(widths, depths)
-        self.decoder = Decoder(widths, gates)
+        self.decoder = Decoder(widths, gates, tail)
 
     def forward(self, image: Tensor) -> Tensor:
         return self.decode(self.encoder(image))
 
     def decode(self, maps: Sequence[Tensor]) -> Tensor:
         """The encoder's four maps, finest first -> (B, 1, H, W) logits; in training each call draws new patterns."""
-        return F.interpolate(self.decoder(maps), scale_factor=2.0, mode="bilinear", align_corners=False)
+        return F.interpolate(self.decoder(maps), scale_factor=float(self.tail), mode="bilinear", align_corners=False)
 
     def embed(self, image: Tensor) -> Embedded:
         """Logits, and the map that is distilled."""
@@ -111,21 +115,21 @@ class Stage(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Four maps, finest first -> (B, 1, H/2, W/2) logits.
+    """Four maps, finest first -> (B, 1, H/2, W/2) logits, or with `tail` 4 (B, 1, H/4, W/4).
 
-    Three steps, each a skip and a transposed convolution (Sec. 3.2).
+    Three steps, each a skip and a transposed convolution (Sec. 3.2); with `tail` 4, two.
     """
 
-    def __init__(self, widths: Sequence[int], gates: float | None = None) -> None:
+    def __init__(self, widths: Sequence[int], gates: float | None = None, tail: int = 2) -> None:
         super().__init__()
         one, two, three, four = widths
         self.bridge = _conv(four, three, kernel=1)
-        ends = [(three, two), (two, one), (one, None)]
+        ends = [(three, two), (two, one), (one, None)] if tail == 2 else [(three, two), (two, None)]
         self.steps = nn.ModuleList([DecoderStep(inputs, outputs, gates) for inputs, outputs in ends])
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         x = self.bridge(maps[-1])
-        for step, skip in zip(self.steps, reversed(maps[:-1]), strict=True):
+        for step, skip in zip(self.steps, reversed(maps[:-1]), strict=False):  # a short tail has no last step
             x = step(x, skip)
         return x
 
@@ -171,7 +175,10 @@ def _separable(inputs: int, outputs: int, *, stride: int = 1) -> nn.Sequential:
 
 @models.register("sparsesegnet")
 def sparsesegnet(
-    widths: Sequence[int] = (32, 96, 192, 192), depths: Sequence[int] = (1, 2, 2, 3), gates: float | None = None
+    widths: Sequence[int] = (32, 96, 192, 192),
+    depths: Sequence[int] = (1, 2, 2, 3),
+    gates: float | None = None,
+    tail: int = 2,
 ) -> SparseSegNet:
     """SparseSegNet at the bundled widths."""
-    return SparseSegNet(widths, depths, gates)
+    return SparseSegNet(widths, depths, gates, tail)

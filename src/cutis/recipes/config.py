@@ -230,9 +230,19 @@ def describe_fields(model: type[BaseModel] = SupervisedConfig, prefix: str = "")
 
 
 def _put(values: dict[str, Any], where: list[str], value: Any) -> None:
-    for part in where[:-1]:
-        inner = values.get(part)
-        if not isinstance(inner, dict):
+    """A number in `where` is the place in a list, from 0: `network.options.widths.2`."""
+    inner: Any = values
+    for part, after in zip(where, [*where[1:], None], strict=True):
+        key: Any = part
+        if isinstance(inner, list):
+            if not part.isdecimal() or int(part) >= len(inner):
+                raise CutisError(
+                    f"no field {'.'.join(where)!r}: {part!r} is no place in a list of {len(inner)}, from 0"
+                )
+            key = int(part)
+        if after is None:
+            inner[key] = value
+            return
+        inner = inner.get(key) if isinstance(inner, dict) else inner[key]
+        if not isinstance(inner, (dict, list)):
             raise CutisError(f"no field {'.'.join(where)!r}: {part!r} holds no fields")
-        values = inner
-    values[where[-1]] = value

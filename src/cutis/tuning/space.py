@@ -1,5 +1,7 @@
 """What a search may vary: dotted field names of a configuration -> ranges or choices, read from YAML.
 
+A number in a name is the place in a list, from 0 (`network.options.widths.2`): each entry varies by itself.
+
 SE-LCN, Sec. 5.2: batch size, learning rate, momentum, weight decay, loss weighting; here any field of any recipe but
 those that decide what is measured. Every end of every range is given to the recipe's own configuration before anything
 is trained, so that its rules are the only ones.
@@ -52,6 +54,13 @@ class Interval(BaseModel):
             return trial.suggest_int(name, int(self.low), int(self.high), step=int(self.step or 1), log=self.log)
         return trial.suggest_float(name, self.low, self.high, step=self.step, log=self.log)
 
+    def holds(self, value: Any) -> bool:
+        """Whether the field may be `value`."""
+        if isinstance(value, bool) or not isinstance(value, (int, float) if self.type == "float" else int):
+            return False
+        steps = (value - self.low) / self.step if self.step else 0.0
+        return self.low <= value <= self.high and abs(steps - round(steps)) < 1e-8
+
     def samples(self) -> tuple[float | int, ...]:
         """Values that a field must take if it takes all of them: both ends, and for a float one between."""
         if self.type == "int":
@@ -71,6 +80,10 @@ class Choices(BaseModel):
     def suggest(self, name: str, trial: Any) -> bool | int | float | str | None:
         """The value that an Optuna `trial` draws for the field."""
         return trial.suggest_categorical(name, self.choices)
+
+    def holds(self, value: Any) -> bool:
+        """Whether the field may be `value`."""
+        return any(value == choice and isinstance(value, bool) == isinstance(choice, bool) for choice in self.choices)
 
     def samples(self) -> tuple[bool | int | float | str | None, ...]:
         """All of them."""
