@@ -83,7 +83,7 @@ def analyze(
         Images analysed at the same time. Default: one a processor core, at most 16.
     runtime
         What runs the networks: onnxruntime, openvino or openvino-bf16 (cutis[openvino]), or fastest: the one that is so
-        on this machine.
+        on this machine. For a .pte given as --model, with --no-cascade: executorch (cutis[executorch]).
     profile
         One image after the other, and at the end where the time went.
     """
@@ -1105,6 +1105,7 @@ def export(
     seed: int = 2026,
     symmetry_model: Annotated[list[Path] | None, Parameter(consume_multiple=True, negative="")] = None,
     cache: Path = Path(".cache/cutis"),
+    executorch: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Write a trained network as ONNX in fp32 and, with --data, in INT8; print how far both agree with torch.
 
@@ -1132,12 +1133,15 @@ def export(
         The exported symmetry network (its fp32 and its INT8 file), for a lesion network that takes its map.
     cache
         Where the masks of the segmenter are kept that a classifier was trained with.
+    executorch
+        For a segmenter, write <name>-fp32.pte and, with --data, <name>-int8.pte too: programs of ExecuTorch's for
+        phones. Needs cutis[train,executorch].
     """
     from cutis.export import verb
 
     return verb.export(
         run, output, name=name, version=model_version, half=half, data=data, calibration=calibration, seed=seed,
-        symmetry=symmetry_model or (), cache=cache,
+        symmetry=symmetry_model or (), cache=cache, executorch=executorch,
     )  # fmt: skip
 
 

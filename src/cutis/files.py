@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["UNSEALED", "atomic_path", "atomic_write", "seal", "seal_is_whole"]
+__all__ = ["UNSEALED", "atomic_path", "atomic_write", "is_sealed", "seal", "seal_is_whole"]
 
 UNSEALED = "seal:" + 64 * "0"
 """What is written into a file, once, where its seal goes."""
@@ -61,6 +61,15 @@ def seal(content: bytes) -> bytes:
     if content.count(UNSEALED.encode()) != 1 or len(_SEAL.findall(content)) != 1:
         raise ValueError("there is not one place for a seal")
     return content.replace(UNSEALED.encode(), b"seal:" + hashlib.sha256(content).hexdigest().encode())
+
+
+def is_sealed(content: bytes) -> bool:
+    """Whether there is a seal in it, whole or broken.
+
+    >>> is_sealed(b"weights"), is_sealed(seal(UNSEALED.encode()))
+    (False, True)
+    """
+    return _SEAL.search(content) is not None
 
 
 def seal_is_whole(content: bytes) -> bool:

@@ -16,8 +16,10 @@ from cutis.analysis.runtime import list_models, load_model
 from cutis.analysis.runtimes import RUNTIMES, TOLERANCE, open_session
 from cutis.data.synthetic import draw_lesion
 from cutis.errors import CutisError
+from cutis.files import UNSEALED, seal
 
-OTHERS = [name for name in RUNTIMES if name != "onnxruntime"]
+OTHERS = [name for name in RUNTIMES if name not in ("onnxruntime", "executorch")]  # that one: tests/export
+PROGRAM = b"\0\0\0\0ET12 no more of it"
 
 
 def opened(runtime: str, content: bytes) -> runtimes.Session:
@@ -117,6 +119,34 @@ def test_a_runtime_that_is_not_installed_names_its_extra(toy_path: Path, monkeyp
     monkeypatch.setitem(__import__("sys").modules, "openvino", None)
     with pytest.raises(CutisError, match=r"pip install 'cutis\[openvino\]'"):
         open_session(toy_path.read_bytes(), "openvino", 1)
+
+
+def test_executorch_that_is_not_installed_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("executorch", "executorch.runtime", "executorch.extension.pybindings"):
+        monkeypatch.setitem(__import__("sys").modules, name, None)
+    for runtime in ("executorch", "fastest"):
+        with pytest.raises(CutisError, match=r"pip install 'cutis\[executorch\]'"):
+            open_session(PROGRAM + seal(UNSEALED.encode()), runtime, 1)
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", *OTHERS])
+def test_a_program_needs_executorch(runtime: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.pte"
+    path.write_bytes(PROGRAM)
+    with pytest.raises(CutisError, match=r"a.pte is a program of ExecuTorch's \(.pte\).* give --runtime executorch"):
+        load_model(path, runtime=runtime)
+
+
+def test_executorch_opens_no_onnx_file(toy_path: Path) -> None:
+    with pytest.raises(CutisError, match=r"toy.onnx is no program of ExecuTorch's \(.pte\): leave --runtime out"):
+        load_model(toy_path, runtime="executorch")
+
+
+def test_half_a_program_is_not_even_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RUNTIMES, "executorch", lambda content, threads: pytest.fail("opened"))  # type: ignore[arg-type]
+    for runtime in ("executorch", "fastest"):
+        with pytest.raises(CutisError, match="this model is cut short, or cutis did not export it"):
+            open_session(PROGRAM, runtime, 1)
 
 
 def test_the_fastest_is_the_one_that_is(toy_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,7 +125,7 @@ def open_model(file: ModelFile, task: str, kind: type[Described]) -> tuple[Model
     if not seal_is_whole(file.content):
         raise CutisError(f"{file.source} was altered after its export (its seal is broken): copy or export it again")
     try:
-        session = open_session(file.content, file.runtime, file.threads)
+        session = open_session(file.content, file.runtime, file.threads, file.source)
     except CutisError:
         raise
     except Exception as error:  # the runtimes' exceptions share no base class

@@ -2,7 +2,8 @@
 
 ONNX Runtime is what every published number was measured with, and the default. OpenVINO (cutis[openvino]) reads the
 same files, INT8 ones too, and computes them in fp32 and integers as they say; `openvino-bf16` lets it round to bfloat16
-where the processor computes in that. `fastest` times those that are here on the model itself and takes the winner.
+where the processor computes in that. ExecuTorch (cutis[executorch]) runs programs of its own, `.pte`, that the export
+writes of the same network. `fastest` times those that are here on the model itself and takes the winner.
 What may differ between them is stated in `TOLERANCE` and held by the tests.
 
 Each call runs in the thread that makes it, on `threads` threads that do not spin when they wait: a folder's other
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cutis.errors import CutisError, missing
+from cutis.files import is_sealed
 
 __all__ = ["DEFAULT_RUNTIME", "FASTEST", "RUNTIMES", "TOLERANCE", "Session", "Tensor", "Tolerance", "open_session"]
 
@@ -28,6 +30,7 @@ Tensor = tuple[str, str, Sequence[int | str | None]]
 """Name, type ('tensor(float)') and shape (without the batch) of an input or output."""
 DEFAULT_RUNTIME, FASTEST = "onnxruntime", "fastest"
 _TYPES = {"f32": "tensor(float)", "u8": "tensor(uint8)", "i64": "tensor(int64)"}
+_PROGRAM = b"ET"  # bytes 4 and 5 of every .pte, its flatbuffer's identifier
 _ROUNDS = 5  # of each runtime, in turns, when the fastest is looked for
 
 
@@ -46,6 +49,7 @@ TOLERANCE = {
     "onnxruntime": Tolerance(0, 0),
     "openvino": Tolerance(0.002, 0.002),
     "openvino-bf16": Tolerance(0.01, 0.01),
+    "executorch": Tolerance(0.0001, 0.0001),  # of the fp32 file's, on the fp32 program of the same network
 }
 
 
@@ -66,19 +70,30 @@ class Session(Protocol):
         ...
 
 
-def open_session(content: bytes, runtime: str, threads: int) -> Session:
-    """Open a model's bytes with one of `RUNTIMES`, or with the fastest of those installed.
+def open_session(content: bytes, runtime: str, threads: int, source: str = "this model") -> Session:
+    """Open a model's bytes with one of `RUNTIMES`, or with the fastest of those installed that open its kind of file.
 
-    What the runtime says against the file goes on as it is; a runtime that is unknown or not here is a `CutisError`.
+    What the runtime says against the file goes on as it is; a runtime that is unknown or not here, or that opens
+    another kind of file than `source`, is a `CutisError`.
 
     >>> open_session(b"", "tflite", 1)
     Traceback (most recent call last):
-    cutis.errors.CutisError: no runtime 'tflite': give onnxruntime, openvino, openvino-bf16 or fastest
+    cutis.errors.CutisError: no runtime 'tflite': give onnxruntime, openvino, openvino-bf16, executorch or fastest
     """
-    if runtime == FASTEST:
-        return _fastest([RUNTIMES[name](content, threads) for name in _here()])
-    if runtime not in RUNTIMES:
+    program = content[4:6] == _PROGRAM
+    if runtime != FASTEST and runtime not in RUNTIMES:
         raise CutisError(f"no runtime '{runtime}': give {', '.join(RUNTIMES)} or {FASTEST}")
+    if program and runtime not in ("executorch", FASTEST):
+        raise CutisError(f"{source} is a program of ExecuTorch's (.pte), not ONNX: give --runtime executorch")
+    if not program and runtime == "executorch":
+        raise CutisError(
+            f"{source} is no program of ExecuTorch's (.pte): leave --runtime out, or give --model a file that "
+            "`cutis export --executorch` wrote, with --no-cascade"
+        )
+    if program and not is_sealed(content):  # half a program may end the process that opens it
+        raise CutisError(f"{source} is cut short, or cutis did not export it: copy or export it again")
+    if runtime == FASTEST:
+        return _fastest([RUNTIMES[name](content, threads) for name in (["executorch"] if program else _here())])
     return RUNTIMES[runtime](content, threads)
 
 
@@ -131,10 +146,17 @@ class _OpenVinoBf16(_OpenVino):
     precision = "bf16"
 
 
+def _executorch(content: bytes, threads: int) -> Session:
+    from cutis.analysis.executorch import ExecuTorch
+
+    return ExecuTorch(content, threads)
+
+
 RUNTIMES: Mapping[str, Callable[[bytes, int], Session]] = {
     "onnxruntime": _OnnxRuntime,
     "openvino": _OpenVino,
     "openvino-bf16": _OpenVinoBf16,
+    "executorch": _executorch,
 }
 
 

@@ -48,6 +48,7 @@ __all__ = [
     "Weights",
     "describe",
     "export_onnx",
+    "probes",
     "standardised",
     "torch_probabilities",
     "write_form",
@@ -270,7 +271,7 @@ def _check_against_torch(form: Form, content: bytes, path: Path) -> dict[str, fl
     session = open_session(content)
     largest: dict[str, float] = {}
     for batch in _BATCHES:
-        feeds = form.probes(batch) if form.probes else _probes(batch, form.inputs)
+        feeds = form.probes(batch) if form.probes else probes(batch, form.inputs)
         expected = form.truth(feeds)
         try:
             found = answers(session, feeds)
@@ -291,7 +292,7 @@ def _check_against_torch(form: Form, content: bytes, path: Path) -> dict[str, fl
     return largest
 
 
-def _probes(batch: int, inputs: Mapping[str, Tensor]) -> dict[str, NDArray]:
+def probes(batch: int, inputs: Mapping[str, Tensor]) -> dict[str, NDArray]:
     """uint8 images: noise, and black bars as a letterbox leaves them; for other inputs, values in [0, 1]."""
     rng = np.random.default_rng(batch)
     feeds: dict[str, NDArray] = {}

@@ -32,7 +32,9 @@ JUDGING = 128
 _DRAWN = 12
 
 
-def export(folder: Path, output: Path, *, symmetry: Sequence[Path], cache: Path, **options: Any) -> int:
+def export(
+    folder: Path, output: Path, *, symmetry: Sequence[Path], cache: Path, executorch: bool = False, **options: Any
+) -> int:
     """Export the run in `folder`, whatever its task; `options` are those of `export_run`."""
     from cutis.recipes.folder import recipe_of, task_of
 
@@ -41,14 +43,17 @@ def export(folder: Path, output: Path, *, symmetry: Sequence[Path], cache: Path,
         raise CutisError(
             f"--calibration is {options['calibration']}: give the number of images to calibrate on, 512 for example"
         )
+    network = "promptable" if recipe_of(folder) == "prompting" else task
+    if executorch and network != "segmentation":
+        raise CutisError(f"--executorch is for segmenters, and {folder} is a run of task {network}: leave it out")
     if task == "segmentation":
         if symmetry:
             raise CutisError(f"{folder} is the run of a segmenter: leave --symmetry-model out")
-        if recipe_of(folder) == "prompting":
+        if network == "promptable":
             from cutis.export.promptable_verb import export_promptable_run
 
             return export_promptable_run(folder, output, **options)
-        return export_run(folder, output, **options)
+        return export_run(folder, output, executorch=executorch, **options)
     from cutis.export.classifier_verb import export_classifier_run
 
     return export_classifier_run(folder, output, symmetry=symmetry, cache=cache, **options)
@@ -64,12 +69,15 @@ def export_run(
     data: Path | None,
     calibration: int,
     seed: int,
+    executorch: bool = False,
 ) -> int:
-    """Write `<name>-fp32.onnx` and, where there is `data` to calibrate with, `<name>-int8.onnx`; print the parity.
+    """Write `<name>-fp32.onnx` and, where there is `data` to calibrate with, `<name>-int8.onnx`; print the parity. With
+    `executorch`, programs (`.pte`) beside them.
 
     Calibration uses `calibration` images of the run's training part, as many of each data set as they allow; what INT8
     loses is measured on up to 128 of its validation part. Without data, parity is measured on drawn lesions.
     """
+    from cutis.export.executorch_verb import write_programs
     from cutis.export.onnx import export_onnx
     from cutis.recipes.run import load_run
 
@@ -86,7 +94,10 @@ def export_run(
         f"{fp32}: opset {exported.opset}, {_megabytes(exported.size)}, weights in {weights}, SHA-256 {exported.sha256}"
     )
     if parts is None:
-        console.print(_parity(run, fp32, None, _drawn(run.preprocessing)))
+        drawn = _drawn(run.preprocessing)
+        console.print(_parity(run, fp32, None, drawn))
+        if executorch:
+            write_programs(run, output, name=name, version=version, images=None, judging=drawn)
         return 0
     judging = load(choose(parts["validation"], JUDGING, seed), run.preprocessing, "judging")
     images = load(choose(parts["train"], calibration, seed), run.preprocessing, "calibration")
@@ -95,6 +106,8 @@ def export_run(
     show_choice(console, made)
     console.print(f"{made.path}: {_megabytes(made.size)}, SHA-256 {made.sha256}")
     console.print(_parity(run, fp32, int8, judging))
+    if executorch:
+        write_programs(run, output, name=name, version=version, images=images, judging=judging)
     return 0
 
 
