@@ -90,7 +90,7 @@ def open_session(content: bytes, runtime: str, threads: int, source: str = "this
             f"{source} is no program of ExecuTorch's (.pte): leave --runtime out, or give --model a file that "
             "`cutis export --executorch` wrote, with --no-cascade"
         )
-    if program and not is_sealed(content):  # half a program may end the process that opens it
+    if program and not is_sealed(content):  # a seal that is not there cannot be broken
         raise CutisError(f"{source} is cut short, or cutis did not export it: copy or export it again")
     if runtime == FASTEST:
         return _fastest([RUNTIMES[name](content, threads) for name in (["executorch"] if program else _here())])

@@ -23,6 +23,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ from cutis.export.onnx import TOLERANCE, Deployable, Normalise, describe, probes
 from cutis.files import UNSEALED, atomic_write, seal
 from cutis.imaging.preprocessing import Preprocessing
 
-__all__ = ["Program", "Written", "export_executorch", "quantize_executorch"]
+__all__ = ["Program", "Written", "check_installed", "export_executorch", "quantize_executorch"]
 
 _PROBES = 3  # pictures: noise, and one with a black bar
 
@@ -51,6 +52,12 @@ class Written:
     difference: float | None = None
 
 
+def check_installed() -> None:
+    """Raise a `CutisError` that names what to install where ExecuTorch is not here."""
+    if find_spec("executorch") is None:
+        raise missing("--executorch needs", "executorch", "executorch")
+
+
 def export_executorch(
     network: nn.Module, preprocessing: Preprocessing, path: Path, *, name: str, version: str, threshold: float
 ) -> Written:
@@ -59,6 +66,7 @@ def export_executorch(
     `network` maps normalised (B, 3, S, S) float32 to logits (B, 1, S, S) and is not changed. The program maps (1, S, S,
     3) uint8 RGB to (1, 1, S, S) float32.
     """
+    check_installed()
     network = copy.deepcopy(network).cpu().float().eval()
     facts = {**describe(preprocessing, task="segmentation", name=name, version=version), "threshold": repr(threshold)}
     content = _lowered(_traced(network, preprocessing), preprocessing, facts, path)
@@ -88,6 +96,7 @@ def quantize_executorch(
 
     `calibration`: (N, S, S, 3) uint8, preprocessed training images. `progress` is told images done and images in all.
     """
+    check_installed()
     quantise = _quantiser()
     network = copy.deepcopy(network).cpu().float().eval()
     facts = {**describe(preprocessing, task="segmentation", name=name, version=version), "threshold": repr(threshold)}
@@ -149,11 +158,9 @@ def _lowered(
     traced: torch.export.ExportedProgram, preprocessing: Preprocessing, facts: Mapping[str, str], path: Path
 ) -> bytes:
     """The program's bytes, not sealed yet. `facts` are without their prefix `cutis.`."""
-    try:
-        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-        from executorch.exir import to_edge_transform_and_lower
-    except ModuleNotFoundError as error:
-        raise missing("--executorch needs", "executorch", "executorch") from error
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+
     facts = {**facts, "inputs": "image", "outputs": "probability", "seal": UNSEALED}
     text = json.dumps({f"cutis.{key}": value for key, value in facts.items()})
     inputs = torch.export.export(_Inputs(preprocessing.size), ())
@@ -172,14 +179,12 @@ def _lowered(
 
 def _quantiser() -> Callable[[nn.Module], tuple[nn.Module, Callable[[nn.Module], nn.Module]]]:
     """A function from the traced module to one that watches ranges, and to what ends the watching."""
-    try:
-        from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
-            XNNPACKQuantizer,
-            get_symmetric_quantization_config,
-        )
-        from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
-    except ModuleNotFoundError as error:
-        raise missing("--executorch needs", "executorch", "executorch") from error
+    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
+        XNNPACKQuantizer,
+        get_symmetric_quantization_config,
+    )
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
     quantizer: Any = XNNPACKQuantizer()
     quantizer.set_global(get_symmetric_quantization_config(is_per_channel=True))
     return lambda module: (prepare_pt2e(module, quantizer), convert_pt2e)

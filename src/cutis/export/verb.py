@@ -46,6 +46,10 @@ def export(
     network = "promptable" if recipe_of(folder) == "prompting" else task
     if executorch and network != "segmentation":
         raise CutisError(f"--executorch is for segmenters, and {folder} is a run of task {network}: leave it out")
+    if executorch:
+        from cutis.export.executorch import check_installed
+
+        check_installed()  # said before minutes of work
     if task == "segmentation":
         if symmetry:
             raise CutisError(f"{folder} is the run of a segmenter: leave --symmetry-model out")
