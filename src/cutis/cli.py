@@ -942,6 +942,8 @@ def tune(
     output: Path,
     trials: int = 20,
     timeout: float | None = None,
+    latency: Annotated[bool, Parameter(negative="")] = False,
+    latency_limit: float | None = None,
     symmetry: Path | None = None,
     storage: str | None = None,
     study: str | None = None,
@@ -950,7 +952,7 @@ def tune(
     accelerator: str = "auto",
 ) -> None:
     """Search for hyperparameters with Optuna's TPE; needs cutis[train]. Called again, it goes on with its study.
-    Any field of the configuration is also a flag, as for 'cutis train'.
+    Any field of the configuration is also a flag, as for 'cutis train'. With --latency, also for a segmenter's shape.
 
     Parameters
     ----------
@@ -961,11 +963,16 @@ def tune(
     data
         Folder that holds the data sets in their official layouts.
     output
-        Folder for best.yaml, history.png, importances.png, study.db and the trials' run folders.
+        Folder for best.yaml, history.png, importances.png, study.db and the trials' run folders; with --latency, for
+        pareto.png and front/*.yaml instead of the first three.
     trials
         How many finished trials the study shall have, those of other processes and earlier calls among them.
     timeout
         After so many minutes no trial begins.
+    latency
+        Search for a fast segmenter too: its measured INT8 time, in units of the bundled one's, is a second objective.
+    latency_limit
+        A network that takes more of the bundled one's time is not trained.
     symmetry
         Run folder of the symmetry network whose maps the lesion network takes.
     storage
@@ -983,9 +990,16 @@ def tune(
 
     from cutis.tuning.search import Search, search
 
+    if latency_limit is not None and not latency:
+        raise CutisError("--latency-limit is of a search with --latency: give both, or neither")
+    second = None
+    if latency:
+        from cutis.benchmark.shape import shape_latency
+
+        second = shape_latency(latency_limit, cache)
     asked = Search(
         config, fields, space, data, output, symmetry, trials, storage, study, timeout, seed, cache, accelerator,
-        shlex.join(["cutis", *sys.argv[1:]]),
+        shlex.join(["cutis", *sys.argv[1:]]), latency=second,
     )  # fmt: skip
     search(asked)
 

@@ -52,6 +52,15 @@ def test_every_candidate_was_tried_and_the_best_is_chosen(quantized):
     assert told == [(i + 1, 24) for i in range(24)]
 
 
+def test_only_the_ways_that_are_asked_for_are_tried(tmp_path, exported, images):
+    facts = quantize(
+        exported, tmp_path / "x.onnx", calibration={"image": images[:4]}, judging={"image": images[24:26]},
+        candidates=CANDIDATES[3:],
+    )  # fmt: skip
+    assert [trial.candidate for trial in facts.trials] == [CANDIDATES[3]]
+    assert facts.chosen == facts.trials[0] and facts.chosen.candidate.float_last
+
+
 def test_weights_are_signed_bytes_a_channel_and_activations_unsigned(quantized):
     facts, _ = quantized
     model = onnx.load(facts.path)

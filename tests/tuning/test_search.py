@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
 
 torch = pytest.importorskip("torch")
 optuna = pytest.importorskip("optuna")
@@ -29,36 +28,17 @@ from cutis.recipes.engine import Diverged  # noqa: E402
 from cutis.tuning import database  # noqa: E402
 from cutis.tuning import search as searches  # noqa: E402
 from cutis.tuning.kinds import Kind  # noqa: E402
-from cutis.tuning.search import Search, search  # noqa: E402
+from cutis.tuning.search import search  # noqa: E402
 
 SMOKE = Path(__file__).parents[2] / "configs" / "sparsesegnet" / "smoke.yaml"
 SPACE = "learning_rate: {type: float, low: 1.0e-4, high: 1.0e-2, log: true}\nbatch_size: {choices: [4, 8]}\n"
-TINY = {
-    "preprocessing": {"size": 32, "mean": [0.7, 0.55, 0.5], "std": [0.2, 0.2, 0.2]},
-    "phases": [{"start": 0, "size": 32}],
-    "epochs": 3,
-    "epoch_images": 8,
-}
 COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
 
 
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tune") / "drawn"
-    write_folder(folder, 12, seed=5, width=64, height=48)
-    return folder
-
-
 @pytest.fixture
-def asked(drawn, tmp_path):
-    values = {**yaml.safe_load(SMOKE.read_text(encoding="utf-8")), **TINY}
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
-    (tmp_path / "space.yaml").write_text(SPACE, encoding="utf-8")
-    return Search(
-        tmp_path / "config.yaml", (), tmp_path / "space.yaml", drawn, tmp_path / "out", symmetry=None, trials=4,
-        storage=None, study=None, minutes=None, seed=1, cache=drawn.with_name("cache"), accelerator="cpu",
-        command="cutis tune ...", heartbeat=1,
-    )  # fmt: skip
+def asked(asked):
+    asked.space.write_text(SPACE, encoding="utf-8")
+    return asked
 
 
 def formula(config, data, folder, *, resume, after_epoch, **rest):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import shlex
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +20,7 @@ from cutis.analysis.pipeline import predict_mask
 from cutis.analysis.runtime import load_model
 from cutis.benchmark import machine
 from cutis.benchmark.forward import forward
-from cutis.benchmark.latency import Protocol, interleave, ratio_to, spread
+from cutis.benchmark.latency import OWN_TIME, Protocol, interleave, ratio_to, spread
 from cutis.data.samples import Sample
 from cutis.errors import CutisError
 from cutis.evaluation.evaluate import evaluate
@@ -132,13 +131,11 @@ def _quantise(run: Run, training: tuple[Sample, ...], path: Path, calibration: i
 def _time(files: Mapping[str, Path], rounds: int) -> dict[str, Latency]:
     """One thread, one image, in turns; ratios to the first, round by round.
 
-    What is read is the thread's own time, which other work on the machine does not stretch (a pruning takes hours);
-    Windows counts it too coarsely, there it is the wall's.
+    What is read is the thread's own time: a pruning takes hours, and other work on the machine comes and goes.
     """
     from cutis.recipes.pruning import Latency
 
     programs = {name: forward(load_model(path)) for name, path in files.items()}
-    clock = time.perf_counter if sys.platform == "win32" else time.thread_time
-    times = interleave(programs, Protocol(warmup=_WARMUP, rounds=rounds, calls=_CALLS), clock=clock)
+    times = interleave(programs, Protocol(warmup=_WARMUP, rounds=rounds, calls=_CALLS), clock=OWN_TIME)
     first = next(iter(times.values()))
     return {name: Latency(spread(1000 * own).median, ratio_to(first, own).median) for name, own in times.items()}

@@ -6,6 +6,7 @@ batch norms get the statistics of noise: without any, a deep network's random ac
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from cutis.imaging.preprocessing import Preprocessing
 if TYPE_CHECKING:
     from torch import nn
 
+    from cutis.export.int8 import Candidate
     from cutis.recipes.config import NetworkSettings
 
 __all__ = ["TOLERANCE", "make_network", "settle", "write_untrained"]
@@ -64,8 +66,13 @@ def settle(network: nn.Module) -> None:
     network.eval()
 
 
-def write_untrained(network: nn.Module, name: str, size: int, folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
-    """Write `<name>-<size>-fp32.onnx` and its INT8 twin; precision -> file, and precision -> why it cannot be had."""
+def write_untrained(
+    network: nn.Module, name: str, size: int, folder: Path, *, candidates: Sequence[Candidate] | None = None
+) -> tuple[dict[str, Path], dict[str, str]]:
+    """Write `<name>-<size>-fp32.onnx` and its INT8 twin; precision -> file, and precision -> why it cannot be had.
+
+    `candidates`: the ways to quantise that are tried, all that suit the network unless given.
+    """
     from cutis.export.int8 import quantize
     from cutis.export.onnx import export_onnx
 
@@ -78,7 +85,7 @@ def write_untrained(network: nn.Module, name: str, size: int, folder: Path) -> t
     try:
         quantize(
             files["fp32"], files["int8"], calibration={"image": squares[:_CALIBRATED]},
-            judging={"image": squares[_CALIBRATED:]},
+            judging={"image": squares[_CALIBRATED:]}, candidates=candidates,
         )  # fmt: skip
     except Exception as error:  # the quantiser's and onnxruntime's own, which share no base class: the reason is told
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -121,12 +121,14 @@ def quantize(
     judging: Feeds,
     progress: Callable[[int, int], None] = lambda done, total: None,
     judge: Callable[[onnxruntime.InferenceSession, Feeds], Loss] | None = None,
+    candidates: Sequence[Candidate] | None = None,
 ) -> Quantized:
     """Quantise `source` (fp32, by `cutis export`); write to `path` the candidate whose answers differ least.
 
     `calibration`, `judging`: by name of the input; `image` is (N, S, S, 3) uint8, preprocessed training images, no
     image in both. `progress` is told images done and images in all. `judge`: a candidate's loss on the judging images,
-    for files that are neither segmenters nor classifiers.
+    for files that are neither segmenters nor classifiers. `candidates`: the ways that are tried; unless given, all that
+    suit the network, and the best of them with signed activations too.
     """
     import onnx
 
@@ -145,12 +147,13 @@ def quantize(
             finished = _finish(graph, onnx.load(source))
             return candidate, difference(open_session(finished), judging), finished
 
-        made = [tried(candidate) for candidate in _candidates(onnx.load(prepared))]
-        best = min(made, key=lambda one: one[1].order)
-        made.append(tried(best[0]._replace(signed=True)))
+        made = [tried(candidate) for candidate in candidates or _candidates(onnx.load(prepared))]
+        if not candidates:
+            best = min(made, key=lambda one: one[1].order)
+            made.append(tried(best[0]._replace(signed=True)))
     times = _times(reference, [open_session(content) for _, _, content in made], judging)
     trials = [(Trial(*one[:2], len(one[2]), time), one[2]) for one, time in zip(made, times, strict=True)]
-    chosen, content = min(trials[:-1], key=lambda pair: pair[0].loss.order)
+    chosen, content = min(trials if candidates else trials[:-1], key=lambda pair: pair[0].loss.order)
     signed = trials[-1]
     if signed[0].loss.order < chosen.loss.order and signed[0].time <= chosen.time:
         chosen, content = signed

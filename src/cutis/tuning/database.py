@@ -7,7 +7,7 @@ A study remembers what it is a search for, and is refused to another one.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,17 +42,19 @@ def sqlite_url(path: Path) -> str:
     return sqlalchemy.URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
 
 
-def open_study(url: str, name: str, better: str, facts: Mapping[str, Any], heartbeat: int) -> optuna.Study:
+def open_study(url: str, name: str, better: Sequence[str], facts: Mapping[str, Any], heartbeat: int) -> optuna.Study:
     """Open the study, or make it. `facts`: what it searches on, as JSON; `heartbeat` in seconds.
 
-    CutisError if the database cannot be opened or is not Optuna's, or the study was made with other facts.
+    `better`: 'maximize' or 'minimize' for each objective. CutisError if the database cannot be opened or is not
+    Optuna's, or the study was made with other objectives or facts.
     """
     try:
         with one_line(url):
             study = _connect(url, name, better, heartbeat)
             before = study.user_attrs.get(_KEY)
             same_space = before is None or before["space"] == facts["space"]
-            if same_space and all(trial.state == TrialState.FAIL for trial in study.trials):  # nothing found on others
+            same = same_space and len(study.directions) == len(better)
+            if same and all(trial.state == TrialState.FAIL for trial in study.trials):  # nothing found on others
                 study.set_user_attr(_KEY, dict(facts))
                 before = facts
     except ModuleNotFoundError as error:  # the driver of a database server
@@ -61,6 +63,13 @@ def open_study(url: str, name: str, better: str, facts: Mapping[str, Any], heart
         raise CutisError(f"{shown(url)} cannot be used: {' '.join(str(error).split())[:200]}") from error
     if before is None:
         raise CutisError(f"study {name!r} in {shown(url)} was not made by 'cutis tune': give another --study")
+    if len(study.directions) != len(better):
+        made = {1: "one objective", 2: "two objectives, accuracy and latency"}
+        raise CutisError(
+            f"study {name!r} in {shown(url)} was made for {made[len(study.directions)]}, and not for "
+            f"{made[len(better)]}: {'leave --latency out' if len(better) == 2 else 'give --latency'} to go on with it, "
+            "or give another --study and --output"
+        )
     for what, now in facts.items():
         if before.get(what) != now:
             raise CutisError(
@@ -82,7 +91,7 @@ def one_line(url: str) -> Iterator[None]:
         raise CutisError(f"{shown(url)} cannot be used ({reason}): {what}") from error
 
 
-def _connect(url: str, name: str, better: str, heartbeat: int) -> optuna.Study:
+def _connect(url: str, name: str, better: Sequence[str], heartbeat: int) -> optuna.Study:
     waiting = {"connect_args": {"timeout": GRACE * heartbeat}} if url.startswith("sqlite") else {}
     _refuse_foreign(url, waiting)
     with warnings.catch_warnings():
@@ -94,7 +103,7 @@ def _connect(url: str, name: str, better: str, heartbeat: int) -> optuna.Study:
             grace_period=GRACE * heartbeat,
             heartbeat_stale_trial_callback=retry(),
         )
-    return optuna.create_study(storage=storage, study_name=name, direction=better, load_if_exists=True)
+    return optuna.create_study(storage=storage, study_name=name, directions=list(better), load_if_exists=True)
 
 
 def _refuse_foreign(url: str, waiting: Mapping[str, Any]) -> None:

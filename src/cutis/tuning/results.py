@@ -1,4 +1,7 @@
-"""What a search gave: a table of its trials, its history and what mattered as pictures, the best configuration."""
+"""What a search gave: a table of its trials, its history and what mattered as pictures, the best configuration.
+
+With two objectives there is no best one: what there is instead is in `front`.
+"""
 
 from __future__ import annotations
 
@@ -16,22 +19,26 @@ from cutis.files import atomic_path, atomic_write
 from cutis.terminal import printer
 from cutis.tuning.database import shown
 from cutis.tuning.kinds import Kind
+from cutis.tuning.latency import Latency, ratio_of
 from cutis.tuning.space import as_flags
 
 if TYPE_CHECKING:
     from cutis.tuning.search import Search
 
-__all__ = ["print_table", "write_best", "write_plots"]
+__all__ = ["cell", "print_table", "write_best", "write_configuration", "write_plots"]
 
 
-def print_table(study: optuna.Study, fields: Sequence[str], kind: Kind) -> None:
-    """A line a trial: its value, how it ended, what it tried; the best one marked."""
-    complete = study.get_trials(states=(TrialState.COMPLETE,))
-    best = study.best_trial.number if complete else None
-    table = Table("trial", f"validation {kind.measure}", "ended", *fields)
+def print_table(study: optuna.Study, fields: Sequence[str], kind: Kind, latency: Latency | None) -> None:
+    """A line a trial: its value, with `latency` its time too, how it ended, what it tried; the best ones marked."""
+    best = {trial.number for trial in study.best_trials}
+    times = [f"of {latency.reference}'s time"] if latency else []
+    table = Table("trial", f"validation {kind.measure}", *times, "ended", *fields)
     for trial in study.trials:
-        number = f"{trial.number} *" if trial.number == best else str(trial.number)
-        table.add_row(number, _cell(trial.value), _ended(trial), *(_cell(trial.params.get(name)) for name in fields))
+        number = f"{trial.number} *" if trial.number in best else str(trial.number)
+        ratio = ratio_of(trial)
+        time = [cell(ratio.median if ratio else None)] if latency else []
+        value = trial.values[0] if trial.values else None
+        table.add_row(number, cell(value), *time, _ended(trial), *(cell(trial.params.get(name)) for name in fields))
     printer().print(table)
 
 
@@ -40,11 +47,19 @@ def write_best(study: optuna.Study, asked: Search, kind: Kind) -> None:
     if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         return
     best = study.best_trial
-    path = asked.output / "best.yaml"
-    config = kind.load(as_flags(best.params))
+    write_configuration(
+        asked.output / "best.yaml", best, f"validation {kind.measure} {best.value:.4f}", study, asked, kind
+    )
+
+
+def write_configuration(
+    path: Path, trial: FrozenTrial, reached: str, study: optuna.Study, asked: Search, kind: Kind
+) -> None:
+    """What the trial trained, as `cutis train` takes it; above it that command, and the trial's origin."""
+    config = kind.load(as_flags(trial.params))
     words = ["cutis", "train", kind.verb, "--config", str(path), "--data", str(asked.data)]
     command = shlex.join(words + (["--symmetry", str(asked.symmetry)] if asked.symmetry else []))
-    origin = f"Trial {best.number} of study {study.study_name!r}: validation {kind.measure} {best.value:.4f}; found by"
+    origin = f"Trial {trial.number} of study {study.study_name!r}: {reached}; found by"
     found_by = asked.command.replace(asked.storage, shown(asked.storage)) if asked.storage else asked.command
     fields = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
     atomic_write(path, f"# {command}\n#\n# {origin}\n# {found_by}\n{fields}")
@@ -90,5 +105,6 @@ def _ended(trial: FrozenTrial) -> str:
     return str(trial.user_attrs.get("why", trial.state.name.lower()))
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """A value as a table shows it."""
     return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
