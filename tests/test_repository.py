@@ -105,6 +105,7 @@ def test_every_config_is_found_and_its_first_line_is_a_command_that_parses():
     from cutis.recipes.classification_config import ClassificationConfig
     from cutis.recipes.config import load_config
     from cutis.recipes.pruning_config import PruningConfig
+    from cutis.recipes.quantization_config import QuantizationFineTuning
     from cutis.recipes.run import CONFIGS
     from cutis.tuning.kinds import kind_of
     from cutis.tuning.space import check_space, read_space
@@ -113,6 +114,7 @@ def test_every_config_is_found_and_its_first_line_is_a_command_that_parses():
         **CONFIGS, "symmetry": ClassificationConfig, "lesion": ClassificationConfig, "cascade": CascadeConfig,
         "se-lcn": GridConfig, "slsnet": SLSNetGrid, "sparsesegnet": AblationConfig, "prune": PruningConfig,
         "experiment knowledge-mining": MiningGrid, "knowledge-mining": CONFIGS["knowledge_mining"],
+        "quantization": QuantizationFineTuning,
     }  # fmt: skip
     configs = sorted((ROOT / "configs").rglob("*.y*ml"))
     assert configs

@@ -591,6 +591,48 @@ def distillation(
 
 
 @train.command
+def quantization(
+    run: Path,
+    /,
+    *fields: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
+    config: Path,
+    data: Path,
+    output: Path,
+    resume: Annotated[bool, Parameter(negative="")] = False,
+    cache: Path = Path(".cache/cutis"),
+    accelerator: str = "auto",
+) -> None:
+    """Fine-tune a trained segmenter for INT8 (Jacob et al., 2018), on one device: in training its values are rounded as
+    'cutis export' would round them. Any field of the configuration is also a flag: --fine_tune.epochs 2.
+
+    Parameters
+    ----------
+    run
+        Run folder that 'cutis train' made; it stays as it is.
+    config
+        YAML file with what is rounded and how it is fine-tuned; see configs/sparsesegnet/quantization.yaml.
+    data
+        Folder that holds the data sets of the run.
+    output
+        Run folder to make, like any other: the same network with other weights.
+    resume
+        Go on with the run that is in the output folder.
+    cache
+        Where decoded images are kept.
+    accelerator
+        cpu, gpu, mps or auto.
+    """
+    from cutis.recipes.config import run_from_file
+    from cutis.recipes.quantization_config import QuantizationFineTuning
+    from cutis.recipes.quantization_run import train_quantization
+
+    run_from_file(
+        train_quantization, QuantizationFineTuning, config, fields, data, output, start=run, cache=cache,
+        resume=resume, accelerator=accelerator,
+    )  # fmt: skip
+
+
+@train.command
 def symmetry(
     *fields: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)],
     config: Path,
@@ -831,6 +873,7 @@ def fields(
         "knowledge-mining",
         "contrastive",
         "prompting",
+        "quantization",
         "symmetry",
         "lesion",
         "cascade",
@@ -851,11 +894,12 @@ def fields(
     from cutis.recipes.distillation_config import DistillationConfig
     from cutis.recipes.knowledge_mining_config import KnowledgeMiningConfig
     from cutis.recipes.prompting_config import PromptingConfig
+    from cutis.recipes.quantization_config import QuantizationFineTuning
 
     models: dict[str, type[BaseModel]] = {"supervised": SupervisedConfig, "cascade": CascadeConfig}
     models |= {"adversarial": AdversarialConfig, "distillation": DistillationConfig}
     models |= {"knowledge-mining": KnowledgeMiningConfig, "contrastive": ContrastiveConfig}
-    models |= {"prompting": PromptingConfig}
+    models |= {"prompting": PromptingConfig, "quantization": QuantizationFineTuning}
     print(describe_fields(models.get(of, ClassificationConfig)))
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 
 from cutis import cli
 from cutis.analysis.runtime import load_model
-from cutis.data.samples import Sample
+from cutis.data.samples import Sample, choose
 from cutis.data.synthetic import write_folder
 from cutis.errors import CutisError
-from cutis.export.verb import choose
 from cutis.recipes.config import load_config
 from cutis.recipes.run import build_network
 
@@ -45,15 +46,45 @@ def call(*words: object) -> int:
     return cli.app([str(word) for word in words], result_action="return_value")
 
 
-def test_fp32_and_int8_that_the_analysis_opens(run_folder, drawn, tmp_path, capsys):
+def test_fp32_and_int8_that_the_analysis_opens(run_folder, drawn, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("cutis.export.verb._LOSS", 1.0)
     assert call("export", run_folder, "--output", tmp_path, "--data", drawn, "--calibration", 8, "--half") == 0
     said = capsys.readouterr().out
     for row in ("torch = fp32", "fp32 = int8", "torch = int8", "opset 17", "calibrated on 8 images", "(written)"):
         assert row in said, said
+    assert "Dice on these 9 validation images" in said and "fine-tune" not in said
     for precision in ("fp32", "int8"):
         model = load_model(tmp_path / f"smoke-{precision}.onnx")
         assert model.info.precision == precision and model.info.name == "smoke"
         assert model.preprocessing == load_config(SMOKE, {}).preprocessing
+
+
+def test_what_int8_costs_in_dice_is_said_and_too_much_names_the_command(
+    run_folder, drawn, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("cutis.export.verb._LOSS", -1.0)
+    assert call("export", run_folder, "--output", tmp_path, "--data", drawn, "--calibration", 8) == 0
+    (said,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Dice on these")]
+    found = re.match(r"Dice on these 9 validation images: fp32 (0\.\d{4}), INT8 (0\.\d{4}) \(([+-]0\.\d{4})\)", said)
+    assert found and float(found[3]) == pytest.approx(float(found[2]) - float(found[1]), abs=1.1e-4)
+    fp32 = evaluated(load_model(tmp_path / "smoke-fp32.onnx"), drawn)
+    assert float(found[1]) == pytest.approx(fp32, abs=1e-4)
+    assert "more than -1.0 is lost; fine-tune with: cutis train quantization" in said
+    words = said.partition("fine-tune with: cutis ")[2].split()
+    assert str(run_folder) in words and words[words.index("--quantization.ranges") + 1] in ("extreme", "mean")
+    cli.app.parse_args(words, exit_on_error=False, print_error=False)
+
+
+def evaluated(model, drawn):
+    """Mean Dice of the validation part in the network's squares, by training's loader and the analysis' network."""
+    from cutis.data.cache import open_cache
+    from cutis.metrics.overlap import count, dice
+    from cutis.recipes.run import parts_of
+
+    config = load_config(SMOKE, {})
+    cache = open_cache(parts_of(config, drawn)["validation"], config.preprocessing.size, drawn.with_name("cache"))
+    found = np.stack([model.probability(image) for image in np.asarray(cache.images)])
+    return dice(count(found.reshape(cache.masks.shape) >= config.threshold, cache.masks > 0)).mean()
 
 
 def test_without_data_there_is_fp32_alone(run_folder, tmp_path, capsys):

@@ -21,7 +21,7 @@ from cutis.analysis.runtime import load_model
 from cutis.benchmark import machine
 from cutis.benchmark.forward import forward
 from cutis.benchmark.latency import OWN_TIME, Protocol, interleave, ratio_to, spread
-from cutis.data.samples import Sample
+from cutis.data.samples import Sample, choose
 from cutis.errors import CutisError
 from cutis.evaluation.evaluate import evaluate
 from cutis.evaluation.predictors import NetworkModel
@@ -116,7 +116,7 @@ def _quantise(run: Run, training: tuple[Sample, ...], path: Path, calibration: i
     """The INT8 file of a run, as `cutis export` makes it, judged on other training images than it is calibrated on."""
     from cutis.export.int8 import quantize
     from cutis.export.onnx import export_onnx
-    from cutis.export.verb import choose, load
+    from cutis.export.verb import load
 
     chosen = choose(training, calibration + max(1, calibration // 4), _SEED)
     images = load(chosen, run.preprocessing, "calibration")

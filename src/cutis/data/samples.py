@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 
-__all__ = ["Dataset", "Sample"]
+import numpy as np
+
+__all__ = ["Dataset", "Sample", "choose"]
 
 
 @dataclass(frozen=True)
@@ -57,3 +60,18 @@ class Dataset:
 
     def __getitem__(self, index: int) -> Sample:
         return self.samples[index]
+
+
+def choose(samples: Sequence[Sample], count: int, seed: int) -> list[Sample]:
+    """`count` samples, equally many of each data set as far as they go, by a seeded shuffle; all if there are fewer.
+
+    >>> pictures = [Sample(str(n), Path(f"{n}.jpg"), dataset="small" if n < 2 else "large") for n in range(20)]
+    >>> [sample.dataset for sample in choose(pictures, 5, seed=1)]
+    ['large', 'small', 'large', 'small', 'large']
+    """
+    rng = np.random.default_rng(seed)
+    by_set: dict[str, list[Sample]] = {}
+    for sample in sorted(samples, key=lambda sample: (sample.dataset, sample.id)):
+        by_set.setdefault(sample.dataset, []).append(sample)
+    shuffled = [[of[i] for i in rng.permutation(len(of))] for of in by_set.values()]
+    return [sample for turn in zip_longest(*shuffled) for sample in turn if sample is not None][:count]

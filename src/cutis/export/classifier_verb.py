@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cutis.data.labels import label_indices
-from cutis.data.samples import Sample
+from cutis.data.samples import Sample, choose
 from cutis.errors import CutisError
 from cutis.export.decision import Decision, fit_decision
 from cutis.export.parity import Answers, Feeds
 from cutis.export.symmetry_file import SymmetryFile, for_precisions, open_symmetry_file
-from cutis.export.verb import JUDGING, choose, progress, show_choice
+from cutis.export.verb import JUDGING, progress, show_choice
 from cutis.imaging.lesion_area import prepare_classifier_image
 from cutis.imaging.read import read_image, read_mask
 from cutis.metrics.calibration import softmax

@@ -9,16 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cutis.data.samples import Sample
+from cutis.data.samples import Sample, choose
 from cutis.errors import CutisError
 from cutis.export.int8 import quantize
 from cutis.export.onnx import Weights
 from cutis.export.parity import answers, open_session
 from cutis.export.promptable import decoder_feeds, export_promptable, judge_decoder, judge_encoder
-from cutis.export.verb import JUDGING, choose, load, progress, show_choice
-from cutis.imaging.frame import letterbox
+from cutis.export.verb import JUDGING, load, progress, show_choice, square_masks
 from cutis.imaging.preprocessing import Preprocessing
-from cutis.imaging.read import read_mask
 from cutis.models.promptable import PromptableNet
 from cutis.recipes.run import load_run, parts_of
 from cutis.terminal import printer
@@ -87,8 +85,4 @@ def _embedded(encoder: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def _masks(samples: list[Sample], steps: Preprocessing) -> torch.Tensor:
     """(N, 1, S, S) of 0 and 1."""
-    squares = []
-    for sample in samples:
-        assert sample.mask is not None
-        squares.append(letterbox(read_mask(sample.mask).astype(np.uint8) * np.uint8(255), steps.size)[0] >= 128)
-    return torch.from_numpy(np.stack(squares)).unsqueeze(1).float()
+    return torch.from_numpy(square_masks(samples, steps.size)).unsqueeze(1).float()

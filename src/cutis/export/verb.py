@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cutis.data.samples import Sample
+from cutis.data.samples import Sample, choose
 from cutis.data.synthetic import draw_lesion
 from cutis.errors import CutisError
+from cutis.imaging.frame import letterbox
 from cutis.imaging.preprocessing import Preprocessing
-from cutis.imaging.read import read_image
+from cutis.imaging.read import read_image, read_mask
 from cutis.terminal import printer
 
 if TYPE_CHECKING:
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from cutis.export.onnx import Weights
     from cutis.recipes.run import Run
 
-__all__ = ["JUDGING", "choose", "export", "export_run", "load", "progress", "show_choice"]
+__all__ = ["JUDGING", "export", "export_run", "load", "progress", "show_choice", "square_masks"]
 
 JUDGING = 128
+_LOSS = 0.003  # of mean Dice: what INT8 may cost before fine-tuning for it is advised
 _DRAWN = 12
 
 
@@ -103,31 +104,18 @@ def export_run(
         if executorch:
             write_programs(run, output, name=name, version=version, images=None, judging=drawn)
         return 0
-    judging = load(choose(parts["validation"], JUDGING, seed), run.preprocessing, "judging")
+    judges = choose(parts["validation"], JUDGING, seed)
+    judging = load(judges, run.preprocessing, "judging")
     images = load(choose(parts["train"], calibration, seed), run.preprocessing, "calibration")
     int8 = output / f"{name}-int8.onnx"
     made = _quantize(fp32, int8, images, judging)
     show_choice(console, made)
+    console.print(_lost(run, data, fp32, made, judging, judges), soft_wrap=True, markup=False)
     console.print(f"{made.path}: {_megabytes(made.size)}, SHA-256 {made.sha256}")
     console.print(_parity(run, fp32, int8, judging))
     if executorch:
         write_programs(run, output, name=name, version=version, images=images, judging=judging)
     return 0
-
-
-def choose(samples: Sequence[Sample], count: int, seed: int) -> list[Sample]:
-    """`count` samples, equally many of each data set as far as they go, by a seeded shuffle; all if there are fewer.
-
-    >>> pictures = [Sample(str(n), Path(f"{n}.jpg"), dataset="small" if n < 2 else "large") for n in range(20)]
-    >>> [sample.dataset for sample in choose(pictures, 5, seed=1)]
-    ['large', 'small', 'large', 'small', 'large']
-    """
-    rng = np.random.default_rng(seed)
-    by_set: dict[str, list[Sample]] = {}
-    for sample in sorted(samples, key=lambda sample: (sample.dataset, sample.id)):
-        by_set.setdefault(sample.dataset, []).append(sample)
-    shuffled = [[of[i] for i in rng.permutation(len(of))] for of in by_set.values()]
-    return [sample for turn in zip_longest(*shuffled) for sample in turn if sample is not None][:count]
 
 
 def _parts(run: Run, data: Path) -> dict[str, tuple[Sample, ...]]:
@@ -148,6 +136,38 @@ def load(samples: Sequence[Sample], preprocessing: Preprocessing, what: str) -> 
             squares.append(preprocessing.apply(read_image(sample.image).pixels).square)
             tell(f"reading {what} images", len(squares), len(samples))
     return np.stack(squares)
+
+
+def _lost(
+    run: Run, data: Path | None, fp32: Path, made: Quantized, images: NDArray[np.uint8], samples: Sequence[Sample]
+) -> str:
+    """Dice of both files against the masks of `images`, in the network's squares; what to do if INT8 loses much."""
+    from cutis.export.parity import open_session, probabilities
+    from cutis.metrics.overlap import count, dice
+
+    truth = square_masks(samples, run.preprocessing.size)
+
+    def mean_dice(path: Path) -> float:
+        session = open_session(path)
+        found = np.concatenate([probabilities(session, images[i : i + 8]) for i in range(0, len(images), 8)])
+        return float(dice(count(found[:, 0] >= run.threshold, truth)).mean())
+
+    before, after = mean_dice(fp32), mean_dice(made.path)
+    said = f"Dice on these {len(images)} validation images: fp32 {before:.4f}, INT8 {after:.4f} ({after - before:+.4f})"
+    if before - after <= _LOSS:
+        return said
+    way = made.chosen.candidate
+    flags = f"--quantization.ranges {way.ranges} --quantization.float_head {str(bool(way.float_last)).lower()}"
+    return (
+        f"{said}: more than {_LOSS} is lost; fine-tune with: cutis train quantization {run.folder} --config "
+        f"configs/sparsesegnet/quantization.yaml --data {data} --output {run.folder}-quantized {flags}"
+    )
+
+
+def square_masks(samples: Sequence[Sample], size: int) -> NDArray[np.bool_]:
+    """(N, S, S): the masks of samples that have one, as the network sees them."""
+    masks = [read_mask(sample.mask) for sample in samples if sample.mask is not None]
+    return np.stack([letterbox(mask.astype(np.uint8) * np.uint8(255), size)[0] >= 128 for mask in masks])
 
 
 def _drawn(preprocessing: Preprocessing) -> NDArray[np.uint8]:

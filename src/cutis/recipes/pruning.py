@@ -19,7 +19,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from cutis.data.batches import Batch, Key, SegmentationSet, loader
+from cutis.data.batches import Batch
 from cutis.data.cache import SegmentationCache, open_cache
 from cutis.data.samples import Sample
 from cutis.errors import CutisError
@@ -32,10 +32,11 @@ from cutis.pruning.selection import below, least
 from cutis.pruning.semantic import Anchor, semantic_scores
 from cutis.pruning.shape import difference
 from cutis.pruning.surgery import convolution_of, remove
-from cutis.recipes.config import LossSettings, SupervisedConfig
+from cutis.recipes.config import SupervisedConfig
+from cutis.recipes.fine_tuning import fine_tuned
 from cutis.recipes.folder import begin, best_checkpoint, build, decoding, digest, stage, thin
 from cutis.recipes.pruning_config import PruningConfig, SemanticStep, Step
-from cutis.recipes.run import Run, load_run, parts_of, train_supervised
+from cutis.recipes.run import Run, as_they_are, load_run, parts_of, train_supervised
 from cutis.teachers.cache import open_teacher_cache
 
 __all__ = ["Accuracy", "Instruments", "Latency", "Pruned", "prune"]
@@ -219,12 +220,8 @@ def _chosen(job: _Job, step: Step, run: Run) -> dict[str, list[int]]:
 
 def _scored_batches(job: _Job, run: Run) -> Any:
     """Training images as they are, the same share of every data set."""
-    place = {(sample.dataset, sample.id): index for index, sample in enumerate(job.training.samples)}
-    size, count = run.preprocessing.size, run.config.batch_size
     chosen = thin(job.training.samples, job.config.images)
-    keys = [Key(place[sample.dataset, sample.id], size, -1) for sample in chosen]
-    batches: Any = [keys[start : start + count] for start in range(0, len(keys), count)]
-    return loader(SegmentationSet(job.training, run.preprocessing, None), batches, 0)
+    return as_they_are(job.training, run.preprocessing, chosen, run.config.batch_size)
 
 
 def _anchor(job: _Job) -> Anchor:
@@ -243,14 +240,8 @@ def _write_run(job: _Job, run: Run, folder: Path, step: Step, channels: dict[str
     """The network as it is now as a run folder whose configuration is that of its fine-tuning."""
     plain = run.config.network.model_copy(update={"channels": {}})
     left = difference(run.network, build(plain, run.config.seed))
-    values = run.config.model_dump(mode="json", include=set(SupervisedConfig.model_fields))
-    losses = values.get("loss", {})
-    values["loss"] = {name: losses[name] for name in LossSettings.model_fields if name in losses}
-    values["network"] = plain.model_copy(update={"channels": left}).model_dump(mode="json")
-    try:
-        config = SupervisedConfig.model_validate(values | job.config.fine_tune)
-    except ValueError as error:
-        raise CutisError(f"the field 'fine_tune' does not fit the run: {' '.join(str(error).split())[:300]}") from error
+    network = plain.model_copy(update={"channels": left}).model_dump(mode="json")
+    config = fine_tuned(run.config, {"network": network, **job.config.fine_tune}, SupervisedConfig, {})
     folder.mkdir(parents=True, exist_ok=True)
     facts = run.facts | {"parameters": _cost(run)[0], "pruned": {"by": step.model_dump(mode="json"), "left": channels}}
     begin(folder, config, facts)

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from cutis.data.batches import Collated, EachOnce, KeySampler, SegmentationSet, loader, plain_batches
+from cutis.data.batches import Collated, EachOnce, Key, KeySampler, SegmentationSet, loader, plain_batches
 from cutis.data.cache import SegmentationCache, open_cache, uniform
 from cutis.data.catalogue import open_dataset
 from cutis.data.samples import Sample
@@ -47,10 +47,21 @@ from cutis.recipes.folder import (
 )
 from cutis.recipes.knowledge_mining_config import KnowledgeMiningConfig
 from cutis.recipes.prompting_config import PromptingConfig
+from cutis.recipes.quantization_config import QuantizationConfig
 from cutis.recipes.recipe import Recipe
 from cutis.recipes.supervised import Supervised
 
-__all__ = ["CONFIGS", "Prepared", "Run", "carry_out", "load_run", "parts_of", "prepare", "train_supervised"]
+__all__ = [
+    "CONFIGS",
+    "Prepared",
+    "Run",
+    "as_they_are",
+    "carry_out",
+    "load_run",
+    "parts_of",
+    "prepare",
+    "train_supervised",
+]
 
 CONFIGS: Mapping[str, type[SegmentationConfig]] = {
     "supervised": SupervisedConfig,
@@ -59,6 +70,7 @@ CONFIGS: Mapping[str, type[SegmentationConfig]] = {
     "prompting": PromptingConfig,
     "knowledge_mining": KnowledgeMiningConfig,
     "contrastive": ContrastiveConfig,
+    "quantization": QuantizationConfig,
 }
 """The field `recipe` of a segmenter's configuration ('supervised' where there is none) -> what validates it."""
 
@@ -296,6 +308,16 @@ def training_batches(
         assert isinstance(config, SupervisedConfig)  # the other recipes make their own
         pictures = SegmentationSet(cache, config.preprocessing, config.augmentation)
     return loader(pictures, sampler, config.workers)
+
+
+def as_they_are(
+    cache: SegmentationCache, preprocessing: Preprocessing, samples: Sequence[Sample], batch_size: int
+) -> DataLoader:
+    """Batches of these samples of a cache, in their order, without augmentation: to measure something on them."""
+    place = {(sample.dataset, sample.id): index for index, sample in enumerate(cache.samples)}
+    keys = [Key(place[sample.dataset, sample.id], preprocessing.size, -1) for sample in samples]
+    batches: Any = [keys[start : start + batch_size] for start in range(0, len(keys), batch_size)]
+    return loader(SegmentationSet(cache, preprocessing, None), batches, 0)
 
 
 def _say_uniform(cache: SegmentationCache, say: Callable[[str], None]) -> None:
