@@ -40,6 +40,7 @@ def test_the_extra_is_named_before_any_work(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # two lowerings, minutes each on a busy machine
 def test_programs_that_the_analysis_opens(tmp_path, capsys):
     pytest.importorskip("executorch", exc_type=ImportError)
     run, data, output = tmp_path / "run", tmp_path / "data", tmp_path / "out"
