@@ -7,10 +7,11 @@ import json
 import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
 
 from cutis.errors import CutisError
-from cutis.export.int8 import CANDIDATES, Candidate, _kept_in_float, quantize
-from cutis.export.parity import compare, open_session, probabilities
+from cutis.export.int8 import CANDIDATES, Candidate, Trial, _kept_in_float, _worth_it, quantize
+from cutis.export.parity import Parity, compare, open_session, probabilities
 from cutis.export.shuffle import shuffle_in_blocks
 
 
@@ -41,12 +42,15 @@ def test_loses_little_against_fp32_on_unseen_images(quantized, exported, images)
 
 def test_every_candidate_was_tried_and_the_best_is_chosen(quantized):
     facts, told = quantized
-    *unsigned, signed = facts.trials
-    assert [trial.candidate for trial in unsigned] == list(CANDIDATES)
-    best = min(unsigned, key=lambda trial: trial.loss.order)
-    assert signed.candidate == best.candidate._replace(signed=True)
-    better = signed.loss.order < best.loss.order and signed.time <= best.time
-    assert facts.chosen == (signed if better else best)
+    plain, changed = facts.trials[: len(CANDIDATES)], facts.trials[len(CANDIDATES) :]
+    assert [trial.candidate for trial in plain] == list(CANDIDATES)
+    best = min(plain, key=lambda trial: trial.loss.order)
+    changes = [{"signed": True}, {"alike": True}, {"bytes_first": True}, {"alike": True, "bytes_first": True}]
+    assert [trial.candidate for trial in changed] == [best.candidate._replace(**change) for change in changes]
+    lost = facts.chosen.loss.order[0]
+    assert lost <= 1.1 * best.loss.order[0] and facts.chosen.time <= best.time
+    for trial in facts.trials:  # nothing that was tried is both better and faster
+        assert not (trial.loss.order < facts.chosen.loss.order and trial.time < 0.98 * facts.chosen.time)
     assert all(0.01 < trial.time < 100 for trial in facts.trials)
     assert facts.calibrated_on == 24
     assert told == [(i + 1, 24) for i in range(24)]
@@ -133,3 +137,39 @@ def test_a_candidate_reads_as_words():
     assert str(Candidate("mean", float_last=True)) == "mean ranges, float head"
     assert str(Candidate("mean", None, float_first=3)) == "mean ranges, first 3 float"
     assert str(Candidate("extreme", float_last=False, signed=True)) == "extreme ranges, int8 head, signed activations"
+
+
+def trial(pixels, time):
+    return Trial(CANDIDATES[0], Parity(1, 0.1, pixels, pixels, 1.0, 1.0), 1, time)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "time", "worth"),
+    [
+        (0.9, 1.0, True),  # loses less, takes no longer
+        (0.9, 1.01, False),
+        (1.1, 0.98, True),  # faster, loses hardly more
+        (1.1, 0.99, False),
+        (1.2, 0.5, False),
+    ],
+)
+def test_a_change_is_worth_it(pixels, time, worth):
+    best = trial(1.0, 1.0)
+    assert _worth_it(trial(pixels, time), best, best) is worth
+
+
+def test_what_is_joined_gets_one_range(tmp_path, exported, images):
+    """Then onnxruntime's concatenation copies: all its scales are one."""
+    feeds = {"calibration": {"image": images[:4]}, "judging": {"image": images[24:26]}}
+    apart = CANDIDATES[0]
+    scales = {}
+    for name, candidate in {"apart": apart, "alike": apart._replace(alike=True)}.items():
+        quantize(exported, tmp_path / f"{name}.onnx", **feeds, candidates=[candidate])
+        model = onnx.load(tmp_path / f"{name}.onnx")
+        weights = {entry.name: numpy_helper.to_array(entry) for entry in model.graph.initializer}
+        made_by = {output: node for node in model.graph.node for output in node.output}
+        (joint,) = [node for node in model.graph.node if node.op_type == "Concat"]
+        (after,) = [n for n in model.graph.node if n.op_type == "QuantizeLinear" and n.input[0] == joint.output[0]]
+        pairs = [*(made_by[value] for value in joint.input), after]
+        scales[name] = {tuple(float(weights[value]) for value in node.input[1:]) for node in pairs}
+    assert len(scales["apart"]) > 1 and len(scales["alike"]) == 1

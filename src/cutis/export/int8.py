@@ -1,9 +1,7 @@
 """The INT8 twin of an exported network: static quantisation, calibrated on training images, its loss measured.
 
 SparseSegNet, Sec. 4.4 (post-training INT8). Unsigned activations with signed weights, a scale for each channel of the
-weights (U8S8), as quantise-dequantise pairs: signed activations, the tool's default, were slower than fp32 on x86. The
-best way is tried with signed ones too, and taken if it loses less and takes no longer here; each trial's time stands
-beside what it loses.
+weights (U8S8), as quantise-dequantise pairs: signed activations, the tool's default, were slower than fp32 on x86.
 Convolutions are quantised together with the ReLU, addition, concatenation and moves between them, so that the inside
 of the network stays in bytes.
 
@@ -11,10 +9,15 @@ The choices are made by measuring, not by rule, on images that calibration has n
 activation is the extreme over all images or the mean of the images' extremes, whether the last convolution stays in
 float, in classifiers how many of the first convolutions do (three of MobileNetV2's 53 carried two thirds of its loss),
 and, in networks that have them, whether swish and squeeze-excitation (SE-LCN's EfficientNets) do. The first
-convolution always stays in float: on three channels it is faster so, and more exact. A maximum right after it, and the
+convolution stays in float: on three channels it is faster so, and more exact. A maximum right after it, and the
 convolution of that, stay in float too: onnxruntime moves the rounding before the maximum, and that one, in bytes and
 channels-first, took half of SqueezeNet's time. So does all that comes after the last convolution: a classifier's head,
 its map and its unlikeness.
+
+Then the best way is tried with changes: signed activations; one range for all that a concatenation joins, which is a
+copy then, where each value else is looked up anew; the first convolution on the picture's own bytes (`byte_stem`). A
+change is taken if it loses less and takes no longer here, or is faster and loses hardly more; each trial's time stands
+beside what it loses.
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ from numpy.typing import NDArray
 from cutis.errors import CutisError
 from cutis.export import graph
 from cutis.export.agreement import compare_classifiers
+from cutis.export.byte_stem import byte_stem
 from cutis.export.parity import Feeds, compare_over, open_session, probabilities
 from cutis.export.shuffle import shuffle_in_blocks
 from cutis.files import UNSEALED, atomic_write, seal
@@ -51,6 +55,8 @@ _OPERATORS = ["Add", "Clip", "Concat", "Conv", "MaxPool", "Relu", "Reshape", "Sl
 _TURNS = 7  # of each candidate, to tell its time
 _HEAD = 16  # output channels: a last convolution with more is no head
 _BOUNDS = ("Clip", "Relu")
+_FASTER, _HARDLY = 0.98, 1.1
+"""A change is worth it where the time is at most that share of the best's, and the loss at most that many times it."""
 _GATES = ["GlobalAveragePool", "HardSigmoid", "HardSwish", "Mul", "Sigmoid"]
 
 
@@ -59,7 +65,8 @@ class Candidate(NamedTuple):
 
     `float_last`: the last convolution, if it is a head, keeps fp32 weights and input. `float_gates`: so do sigmoids and
     products. None where the network has no such thing. `float_first`: so many of the first convolutions stay in float.
-    `signed`: activations are signed bytes.
+    `signed`: activations are signed bytes. `alike`: what a concatenation joins has one range. `bytes_first`: the first
+    convolution is on the picture's bytes.
     """
 
     ranges: Literal["extreme", "mean"]
@@ -67,13 +74,17 @@ class Candidate(NamedTuple):
     float_gates: bool | None = None
     float_first: int = 1
     signed: bool = False
+    alike: bool = False
+    bytes_first: bool = False
 
     def __str__(self) -> str:
         choices = {"head": self.float_last, "gates": self.float_gates}
         said = [f"{'float' if value else 'int8'} {name}" for name, value in choices.items() if value is not None]
         first = [] if self.float_first == 1 else [f"first {self.float_first} float"]
-        kind = ["signed activations"] if self.signed else []
-        return ", ".join([f"{self.ranges} ranges", *said, *first, *kind])
+        kinds = {
+            "signed activations": self.signed, "joined ranges alike": self.alike, "bytes first": self.bytes_first
+        }  # fmt: skip
+        return ", ".join([f"{self.ranges} ranges", *said, *first, *(name for name, so in kinds.items() if so)])
 
 
 CANDIDATES = tuple(Candidate(ranges, last) for ranges in ("extreme", "mean") for last in (False, True))
@@ -103,7 +114,7 @@ class Trial(NamedTuple):
 
 @dataclass(frozen=True)
 class Quantized:
-    """What was written: the candidate that loses least, and every trial that led to it."""
+    """What was written, the candidate that loses least, or hardly more and is faster; every trial that led to it."""
 
     path: Path
     chosen: Trial
@@ -128,7 +139,7 @@ def quantize(
     `calibration`, `judging`: by name of the input; `image` is (N, S, S, 3) uint8, preprocessed training images, no
     image in both. `progress` is told images done and images in all. `judge`: a candidate's loss on the judging images,
     for files that are neither segmenters nor classifiers. `candidates`: the ways that are tried; unless given, all that
-    suit the network, and the best of them with signed activations too.
+    suit the network, and the best of them with some changes.
     """
     import onnx
 
@@ -143,25 +154,48 @@ def quantize(
 
         def tried(candidate: Candidate) -> tuple[Candidate, Loss, bytes]:
             with _quiet():
-                graph = _quantize(prepared, candidate, extremes)
-            finished = _finish(graph, onnx.load(source))
+                made = _quantize(prepared, candidate, extremes)
+            finished = _finish(made, onnx.load(source))
             return candidate, difference(open_session(finished), judging), finished
 
         made = [tried(candidate) for candidate in candidates or _candidates(onnx.load(prepared))]
-        if not candidates:
-            best = min(made, key=lambda one: one[1].order)
-            made.append(tried(best[0]._replace(signed=True)))
+        first = min(range(len(made)), key=lambda place: made[place][1].order)
+        if candidates is None:
+            with _quiet():
+                changes = _changes(made[first][0], prepared, extremes)
+            made += [tried(candidate) for candidate in changes]
     times = _times(reference, [open_session(content) for _, _, content in made], judging)
     trials = [(Trial(*one[:2], len(one[2]), time), one[2]) for one, time in zip(made, times, strict=True)]
-    chosen, content = min(trials if candidates else trials[:-1], key=lambda pair: pair[0].loss.order)
-    signed = trials[-1]
-    if signed[0].loss.order < chosen.loss.order and signed[0].time <= chosen.time:
-        chosen, content = signed
+    chosen, content = trials[first]
+    for trial, other in trials[len(trials) - len(changes) :] if candidates is None else []:
+        if _worth_it(trial, chosen, trials[first][0]):
+            chosen, content = trial, other
     atomic_write(path, content)
     count = _rows(calibration)
     return Quantized(
         path, chosen, tuple(t for t, _ in trials), count, len(content), hashlib.sha256(content).hexdigest()
     )
+
+
+def _worth_it(trial: Trial, chosen: Trial, best: Trial) -> bool:
+    """Whether a change is to be preferred to what is chosen so far; `best` loses least of the ways without a change."""
+    if trial.loss.order < chosen.loss.order and trial.time <= chosen.time:
+        return True
+    return trial.time <= _FASTER * chosen.time and trial.loss.order[0] <= _HARDLY * best.loss.order[0]
+
+
+def _changes(best: Candidate, prepared: Path, extremes: dict[str, NDArray[np.float32]]) -> list[Candidate]:
+    """The best way with each change that its network allows, and with those that go together."""
+    import onnx
+
+    model = onnx.load(prepared)
+    changes = [best._replace(signed=True)]
+    alike = best._replace(alike=True)
+    if any(node.op_type == "Concat" for node in model.graph.node):
+        changes.append(alike)
+    if best.float_first == 1 and byte_stem(_quantize(prepared, best, extremes)) is not None:
+        changes += [one._replace(bytes_first=True) for one in (best, *changes[1:])]
+    return changes
 
 
 def _times(
@@ -271,6 +305,8 @@ def _quantize(prepared: Path, candidate: Candidate, extremes: dict[str, NDArray[
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
     ranges = {name: _range(values, candidate.ranges) for name, values in extremes.items()}
+    if candidate.alike:
+        _make_alike(onnx.load(prepared), ranges)
     quantizer = QDQQuantizer(
         onnx.load(prepared),
         per_channel=True,
@@ -285,7 +321,18 @@ def _quantize(prepared: Path, candidate: Candidate, extremes: dict[str, NDArray[
     )
     quantizer.quantize_model()
     quantizer.model.topological_sort()
-    return quantizer.model.model
+    found = quantizer.model.model
+    return (byte_stem(found) or found) if candidate.bytes_first else found
+
+
+def _make_alike(model: onnx.ModelProto, ranges: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]) -> None:
+    """Give all that a concatenation joins, and what it makes, one range; likewise where one joins another's."""
+    joined = [{*node.input, *node.output} & set(ranges) for node in model.graph.node if node.op_type == "Concat"]
+    for _ in joined:  # a chain of them is settled after as many rounds
+        for names in joined:
+            if names:
+                low, high = (end([ranges[name][i] for name in names]) for i, end in ((0, min), (1, max)))
+                ranges.update(dict.fromkeys(names, (low, high)))
 
 
 def _range(values: NDArray[np.float32], kind: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
