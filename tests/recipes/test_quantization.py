@@ -156,6 +156,7 @@ def train(drawn, start, folder, *, stop_after=None, resume=False, say=lambda tex
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_it_leaves_a_run_like_any_other_and_goes_on_where_it_was_cut_off(drawn, start, tmp_path):
     said = []
     whole = train(drawn, start, tmp_path / "whole", say=said.append)
