@@ -69,7 +69,7 @@ def byte_stem(model: onnx.ModelProto) -> onnx.ModelProto | None:
         "pixels": np.array([-1, stem.side // 2, stem.side // 2, outputs], np.int64),
     }
     last = stem.nodes[-1]
-    steps = [
+    steps: list[tuple[str, list[str], str, dict[str, int | list[int]]]] = [
         ("Reshape", [model.graph.input[0].name, "bytes/blocks"], "bytes/rows", {}),
         ("Transpose", ["bytes/rows"], "bytes/map", {"perm": [0, 3, 1, 2]}),
         ("DequantizeLinear", ["bytes/map", "bytes/one", "bytes/zero"], "bytes/values", {}),
