@@ -63,7 +63,7 @@ _GATES = ["GlobalAveragePool", "HardSigmoid", "HardSwish", "Mul", "Sigmoid"]
 class Candidate(NamedTuple):
     """One way to quantise. `ranges`: 'extreme' over all images or 'mean' of each image's extremes.
 
-    `float_last`: the last convolution, if it is a head, keeps fp32 weights and input. `float_gates`: so do sigmoids and
+    `float_last`: the last convolution, if it is a head, keeps fp32 weights. `float_gates`: so do sigmoids and
     products. None where the network has no such thing. `float_first`: so many of the first convolutions stay in float.
     `signed`: activations are signed bytes. `alike`: what a concatenation joins has one range. `bytes_first`: the first
     convolution is on the picture's bytes.
