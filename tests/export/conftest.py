@@ -114,7 +114,7 @@ def classifier_config(task: str, masking: str, **network: object) -> dict[str, o
         "network": {"name": {"symmetry": "symmetry_net"}.get(task, "lesion_net"), "options": network},
         "preprocessing": {"size": 64, "mean": [0.7, 0.55, 0.5], "std": [0.2, 0.2, 0.2]},
         "masking": masking, "datasets": {"folder": 1.0},
-        "split": {"fractions": {"train": 0.4, "validation": 0.35, "test": 0.25}, "seed": 8},
+        "split": {"fractions": {"train": 0.4, "validation": 0.35, "test": 0.25}, "seed": 17},
         "epochs": 1, "batch_size": 4, "accumulate": 1, "optimiser": "adam", "learning_rate": 0.001, "momentum": 0.9,
         "weight_decay": 0.0, "schedule": "constant", "warmup_epochs": 0, "class_weights": 1, "even": 0,
         "augmentation": None, "precision": "32-true", "patience": 1, "select": "balanced_accuracy", "seed": 1,

@@ -110,7 +110,7 @@ def test_agreement_lowers_the_confidence(drawn, mistaken):
 def test_an_exported_promptable_is_asked_with_the_same(drawn):
     asked = []
 
-    def answer(square, box, points, mask):
+    def answer(square, box, points, mask, *, trusted):
         asked.append((box, points, mask))
         found = np.zeros((SIDE, SIDE), np.float32)
         left, top, right, bottom = (round(edge) for edge in box)
