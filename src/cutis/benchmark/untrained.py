@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["TOLERANCE", "make_network", "settle", "write_untrained"]
 
-TOLERANCE = 2e-3
-"""Largest difference of a probability between torch and ONNX: an untrained U-Net in torch is 5e-5 from float64."""
+TOLERANCE = 1e-2
+"""Largest difference of a probability between torch and ONNX. On noise, an untrained U-Net in torch is 5e-5 from
+float64 already, an untrained SLSNet 3e-4, and its file at 128 pixels 2e-3 from torch; a wrong layer gives tenths."""
 _CALIBRATED, _JUDGED = 8, 4
 _NOISE = (4, 3, 128, 128)
 
@@ -67,7 +68,13 @@ def settle(network: nn.Module) -> None:
 
 
 def write_untrained(
-    network: nn.Module, name: str, size: int, folder: Path, *, candidates: Sequence[Candidate] | None = None
+    network: nn.Module,
+    name: str,
+    size: int,
+    folder: Path,
+    *,
+    candidates: Sequence[Candidate] | None = None,
+    tolerance: float = TOLERANCE,
 ) -> tuple[dict[str, Path], dict[str, str]]:
     """Write `<name>-<size>-fp32.onnx` and its INT8 twin; precision -> file, and precision -> why it cannot be had.
 
@@ -78,7 +85,7 @@ def write_untrained(
 
     steps = Preprocessing(size=size, mean=(0.743, 0.556, 0.552), std=(0.152, 0.159, 0.174))
     files = {precision: folder / f"{name}-{size}-{precision}.onnx" for precision in ("fp32", "int8")}
-    export_onnx(network, steps, files["fp32"], name=name, version="0", threshold=0.5, tolerance=TOLERANCE)
+    export_onnx(network, steps, files["fp32"], name=name, version="0", threshold=0.5, tolerance=tolerance)
     rng = np.random.default_rng(0)
     drawn = [draw_lesion(rng, width=320, height=240, symmetry=2, hairs=4).image for _ in range(_CALIBRATED + _JUDGED)]
     squares = np.stack([steps.apply(picture).square for picture in drawn])
