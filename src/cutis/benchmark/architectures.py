@@ -29,7 +29,7 @@ NETWORKS = ("slsnet", "enet", "sparsesegnet", "segnet", "unet", "fpn", "deeplabv
 SIZES = (64, 128, 256)
 UNPOOLING = frozenset({"enet", "segnet"})
 """Where two values of a window are almost equal, rounding decides which is its maximum: on noise, an untrained SegNet's
-file is up to 0.65 from torch at single pixels (over 0.01 at 0.05% of them), so the largest difference tells nothing."""
+file is up to 0.65 from torch at single pixels (over 0.01 at 0.05% of all), so the largest difference tells nothing."""
 
 
 def measure_architectures(networks: Sequence[str], sizes: Sequence[int], *, rounds: int, output: Path | None) -> int:
