@@ -65,6 +65,8 @@ def test_equals_a_hand_written_loop_in_float64(tmp_path):
     fit_toy(ours, tmp_path)
 
     g, d = generator(), critic()
+    steps = ours.config.preprocessing
+    mean, std = (torch.tensor(value, dtype=torch.float64).view(3, 1, 1) for value in (steps.mean, steps.std))
     step_g = torch.optim.Adam(g.parameters(), lr=0.001, betas=(0.5, 0.999))
     step_d = torch.optim.Adam(d.parameters(), lr=0.0002, betas=(0.5, 0.999))
     updates = 0
@@ -73,13 +75,14 @@ def test_equals_a_hand_written_loop_in_float64(tmp_path):
             torch.manual_seed((3 << 32) + updates)
             updates += 1
             fake = torch.sigmoid(g(image))
-            real, made = d(image[:2], y[:2]), d(image[2:], fake[2:].detach())
+            colours = image * std + mean
+            real, made = d(colours[:2], y[:2]), d(colours[2:], fake[2:].detach())
             loss_d = F.binary_cross_entropy_with_logits(real, torch.ones_like(real))
             loss_d = loss_d + F.binary_cross_entropy_with_logits(made, torch.zeros_like(made))
             step_d.zero_grad()
             loss_d.backward()
             step_d.step()
-            judged = d(image, fake)
+            judged = d(colours, fake)
             product = (fake * y).sum((1, 2, 3))
             jaccard = 1 - product / ((y * y).sum((1, 2, 3)) + (fake * fake).sum((1, 2, 3)) - product)
             loss_g = F.binary_cross_entropy_with_logits(judged, torch.ones_like(judged))

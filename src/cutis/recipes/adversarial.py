@@ -1,10 +1,11 @@
 """Alternate updates of discriminator and generator.
 
 SLSNet, Sec. 3.4, Eq. 7 and 11, as in pix2pix. The discriminator is updated once, on half a batch of true masks and half
-a batch of generated ones; then it is held, and the generator is updated to be taken for true, to come close (L1) and to
-overlap (Jaccard). z is the dropout of the generator's decoder, drawn from the run's seed and the number of the update,
-so that a resumed run draws what an uninterrupted one would have. Differs from the paper in stopping when the
-discriminator says nothing any more, and in that a weight of 0 for the adversarial term trains the generator alone.
+a batch of generated ones, each beside its image in colours of [0, 1]; then it is held, and the generator is updated to
+be taken for true, to come close (L1) and to overlap (Jaccard). z is the dropout of the generator's decoder, drawn from
+the run's seed and the number of the update, so that a resumed run draws what an uninterrupted one would have. Differs
+from the paper in stopping when the discriminator says nothing any more, and in that a weight of 0 for the adversarial
+term trains the generator alone.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ class Adversarial:
         terms: dict[str, Tensor] = {}
         if "discriminator" in self.networks:
             critic = self.networks["discriminator"]
+            image = self._picture(image)
             half = (len(image) + 1) // 2
             real, made = critic(image[:half], mask[:half]), critic(image[-half:], fake[-half:].detach())
             loss = discriminator_loss(real, made)
@@ -86,12 +88,17 @@ class Adversarial:
 
     def pictures(self, batch: Batch) -> dict[str, Tensor]:
         """Images above their true masks above the generated ones."""
-        steps = self.config.preprocessing
-        image = batch.image[:SHOWN].float()
-        mean, std = (image.new_tensor(value).view(3, 1, 1) for value in (steps.mean, steps.std))
+        image = self._picture(batch.image[:SHOWN].float())
         found = self.networks["network"](batch.image[:SHOWN]).sigmoid().float()
-        rows = [image * std + mean, batch.mask[:SHOWN].expand(image.shape), found.expand(image.shape)]
+        rows = [image, batch.mask[:SHOWN].expand(image.shape), found.expand(image.shape)]
         return {"masks": torch.cat([torch.cat(list(row), 2) for row in rows], 1).clamp(0, 1)}
+
+    def _picture(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W) normalised -> colours in [0, 1], what the discriminator sees: beside an image of standard
+        deviation 1 it does not learn to look at the mask, whose values are in [0, 1] (LOG.md)."""
+        steps = self.config.preprocessing
+        mean, std = (image.new_tensor(value).view(3, 1, 1) for value in (steps.mean, steps.std))
+        return image * std + mean
 
 
 class Noise(nn.Module):
