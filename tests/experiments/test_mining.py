@@ -116,6 +116,9 @@ def test_what_a_row_changes():
     assert prompts["one-time box"] == (0, True, False) and prompts["continuous points"] == (5, False, False)
 
 
+SCHEDULES = ("one-time", "continuous")
+
+
 def test_rows_of_ours_change_the_weight_and_the_batch():
     config = grid(labelled={"folder": [10]}, rows=["supervised", "one-time", "continuous", *OWN_ROWS])
     found = {job.row: job_config(config, job).mining for job in jobs_of(config) if job.seed == config.seeds[0]}
@@ -123,7 +126,9 @@ def test_rows_of_ours_change_the_weight_and_the_batch():
     assert told["one-time"] == ("one-time", 0.25, 4)
     assert told["continuous full-weight"] == ("continuous", 1.0, 4)
     assert told["one-time full-weight three-quarters"] == ("one-time", 1.0, 6)
-    assert all(run.prompts == found["one-time"].prompts for run in found.values())
+    changed = {row: run.prompts for row, run in found.items() if run.prompts != found["one-time"].prompts}
+    assert set(changed) == {f"{schedule} points averaged full-weight three-quarters" for schedule in SCHEDULES}
+    assert all(prompts.averaged and prompts.points == 5 and not prompts.box for prompts in changed.values())
     pairs = {(one.row, other.row) for one, other in pairs_of(config)}
     assert {("one-time full-weight", "supervised"), ("one-time full-weight", "one-time")} <= pairs
     assert ("continuous full-weight", "one-time full-weight") in pairs

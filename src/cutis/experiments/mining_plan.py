@@ -45,12 +45,13 @@ PROMPTS: Mapping[str, dict[str, Any]] = {
 OWN: Mapping[str, str] = {
     "full-weight": "a pseudo-label weighs as much as a label: lambda is 1",
     "three-quarters": "three quarters of a batch have pseudo-labels, a quarter labels",
+    "averaged": "a pseudo-label is the mean of the promptable's and the network's own probability",
 }
 """What is ours to change, and not the paper's: words at a row's end."""
 OWN_ROWS: tuple[str, ...] = tuple(
     f"{schedule} {words}"
     for schedule in ("one-time", "continuous")
-    for words in ("full-weight", "full-weight three-quarters")
+    for words in ("full-weight", "full-weight three-quarters", "points averaged full-weight three-quarters")
 )
 """Rows of ours, in no table of the paper."""
 
@@ -171,6 +172,8 @@ def job_config(config: MiningGrid, job: MiningJob) -> KnowledgeMiningConfig:
     values["mining"]["prompts"] |= PROMPTS[job.words.prompts]
     if "full-weight" in job.words.own:
         values["mining"]["pseudo_weight"] = 1.0
+    if "averaged" in job.words.own:
+        values["mining"]["prompts"]["averaged"] = True
     if "three-quarters" in job.words.own:
         values["mining"]["unlabelled_batch"] = config.base.batch_size * 3 // 4
     return KnowledgeMiningConfig.model_validate(values)

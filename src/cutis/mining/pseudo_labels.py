@@ -23,6 +23,9 @@ from cutis.teachers.promptable import Promptable
 
 __all__ = ["Mined", "agreement", "mined", "resized"]
 
+_SURE = 1e-6
+"""A mean probability is kept that far from 0 and 1, so that its logit is a number."""
+
 
 class Mined(NamedTuple):
     """`logits` (B, 1, h, w) over the promptable's squares, `NOTHING` everywhere in an image that nothing was asked
@@ -41,7 +44,7 @@ def mined(
     rngs: Sequence[np.random.Generator],
 ) -> Mined:  # fmt: skip
     """`embedding` of B images, (B, 1, h, w) `logits` of the small network over the same squares -> what the promptable
-    says. Answers about several objects of an image are united."""
+    says. Answers about several objects of an image are united, and averaged with `logits` where `settings` say so."""
     asked = prompts_from(logits, promptable.preprocessing.size, settings, rngs)
     objects = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
     score = torch.full((len(logits),), torch.nan, device=logits.device)
@@ -49,10 +52,13 @@ def mined(
         return Mined(torch.full_like(logits, NOTHING, dtype=torch.float32), score, objects, None)
     found, own = promptable.segment(embedding[asked.image].float(), asked.prompts).best()
     found, own = found.float(), own.float()
+    objects.index_add_(0, asked.image, torch.ones_like(asked.image))
     answer = found.new_full((len(logits), *found.shape[1:]), NOTHING)
     for row, image in enumerate(asked.image.tolist()):
         answer[image] = torch.maximum(answer[image], found[row])
-    objects.index_add_(0, asked.image, torch.ones_like(asked.image))
+    if settings.averaged:
+        mean = (answer.sigmoid() + resized(logits.float(), answer.shape[-1]).sigmoid()) / 2
+        answer = torch.where((objects > 0)[:, None, None, None], torch.logit(mean, eps=_SURE), answer)
     total = torch.zeros_like(score).index_add_(0, asked.image, own)
     return Mined(answer, torch.where(objects > 0, total / objects.clamp(min=1), score), objects, asked)
 

@@ -23,6 +23,10 @@ class PromptSettings(BaseModel):
         description="one: a single prompt of all that is found, as the paper; each: one for every separate object, "
         "and the union of the answers"
     )
+    averaged: bool = Field(
+        default=False,
+        description="the mean of the promptable's and the network's own probability is taken for the answer (ours)",
+    )
 
     @model_validator(mode="after")
     def _asks_something(self) -> PromptSettings:
