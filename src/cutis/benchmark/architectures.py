@@ -27,9 +27,11 @@ __all__ = ["NETWORKS", "SIZES", "cost_rows", "measure_architectures"]
 
 NETWORKS = ("slsnet", "enet", "sparsesegnet", "segnet", "unet", "fpn", "deeplabv3plus", "fcn")
 SIZES = (64, 128, 256)
-UNPOOLING = frozenset({"enet", "segnet"})
-"""Where two values of a window are almost equal, rounding decides which is its maximum: on noise, an untrained SegNet's
-file is up to 0.65 from torch at single pixels (over 0.01 at 0.05% of all), so the largest difference tells nothing."""
+TOLERANCES = {"slsnet": 0.05, "enet": 1.0, "segnet": 1.0}
+"""Of untrained networks that turn rounding into more than `untrained.TOLERANCE`. On noise, an untrained SLSNet in torch
+is 3e-4 from float64 and its file at 256 pixels 0.014 from torch. ENet and SegNet unpool: where two values of a window
+are almost equal, rounding decides which is its maximum, and single pixels are up to 0.65 from torch (0.05% of all are
+over 0.01), so the largest difference tells nothing. Their trained files meet the exporter's own limit, as all do."""
 
 
 def measure_architectures(networks: Sequence[str], sizes: Sequence[int], *, rounds: int, output: Path | None) -> int:
@@ -93,7 +95,7 @@ def _exported(name: str, size: int, folder: Path) -> tuple[dict[str, float], dic
     found = budget(network, size)
     files, reasons = write_untrained(
         network, name, size, folder, candidates=[Candidate("mean", float_last=True)],
-        tolerance=1.0 if name in UNPOOLING else TOLERANCE,
+        tolerance=TOLERANCES.get(name, TOLERANCE),
     )  # fmt: skip
     for precision, reason in reasons.items():
         raise CutisError(f"{name} at {size} pixels cannot be had in {precision}: {reason}")

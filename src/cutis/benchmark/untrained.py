@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TOLERANCE", "make_network", "settle", "write_untrained"]
 
-TOLERANCE = 0.05
-"""Largest difference of a probability between torch and ONNX. On noise, an untrained U-Net in torch is 5e-5 from
-float64 already, an untrained SLSNet 3e-4, and its file at 256 pixels 0.014 from torch; a wrong layer gives tenths."""
+TOLERANCE = 2e-3
+"""Largest difference of a probability between torch and ONNX: an untrained U-Net in torch is 5e-5 from float64."""
 _CALIBRATED, _JUDGED = 8, 4
 _NOISE = (4, 3, 128, 128)
 
