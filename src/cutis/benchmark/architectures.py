@@ -31,7 +31,7 @@ TOLERANCES = {"slsnet": 0.05, "enet": 1.0, "segnet": 1.0}
 """Of untrained networks that turn rounding into more than `untrained.TOLERANCE`. On noise, an untrained SLSNet in torch
 is 3e-4 from float64 and its file at 256 pixels 0.014 from torch. ENet and SegNet unpool: where two values of a window
 are almost equal, rounding decides which is its maximum, and single pixels are up to 0.65 from torch (0.05% of all are
-over 0.01), so the largest difference tells nothing. Their trained files meet the exporter's own limit, as all do."""
+over 0.01), so the largest difference tells nothing. `cutis export` holds trained ones to its own."""
 
 
 def measure_architectures(networks: Sequence[str], sizes: Sequence[int], *, rounds: int, output: Path | None) -> int:
