@@ -19,7 +19,7 @@ from cutis.benchmark.forward import forward
 from cutis.benchmark.latency import Protocol, interleave, spread
 from cutis.benchmark.machine import watching
 from cutis.benchmark.result import Result, Row, progress, publish
-from cutis.benchmark.untrained import TOLERANCE, make_network, write_untrained
+from cutis.benchmark.untrained import TOLERANCE, TOLERANCES, make_network, write_untrained
 from cutis.errors import CutisError
 from cutis.experiments.paper import slsnet_tables
 
@@ -27,11 +27,6 @@ __all__ = ["NETWORKS", "SIZES", "cost_rows", "measure_architectures"]
 
 NETWORKS = ("slsnet", "enet", "sparsesegnet", "segnet", "unet", "fpn", "deeplabv3plus", "fcn")
 SIZES = (64, 128, 256)
-TOLERANCES = {"slsnet": 0.05, "enet": 1.0, "segnet": 1.0}
-"""Of untrained networks that turn rounding into more than `untrained.TOLERANCE`. On noise, an untrained SLSNet in torch
-is 3e-4 from float64 and its file at 256 pixels 0.014 from torch. ENet and SegNet unpool: where two values of a window
-are almost equal, rounding decides which is its maximum, and single pixels are up to 0.65 from torch (0.05% of all are
-over 0.01), so the largest difference tells nothing. `cutis export` holds trained ones to its own."""
 
 
 def measure_architectures(networks: Sequence[str], sizes: Sequence[int], *, rounds: int, output: Path | None) -> int:

@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cutis.imaging.inpaint import inpaint
+from cutis.imaging.inpaint import Smaller, inpaint
 from cutis.imaging.openings import Offsets, opened_by_any
 
 __all__ = ["HairFree", "hair_mask", "remove_hair"]
@@ -34,6 +34,7 @@ _FILL_SIDE = 256
 # Pixels of an image whose longest side is 1000.
 _CROSS, _STRAIGHT, _EXTENT, _MARGIN, _TELEA_RADIUS = 17, 31, 60, 8, 1
 _THRESHOLD = 10  # grey values
+_HALF = 100  # of 255: what of an enlarged mask is in it
 _DIRECTIONS = 12
 
 
@@ -52,30 +53,45 @@ def remove_hair(rgb: NDArray[np.uint8], *, inpainting: Literal["pyramid", "telea
     >>> bool(np.abs(remove_hair(hairy).image.astype(int) - skin).max() <= 1)
     True
     """
-    mask = hair_mask(rgb)
+    found = _find(rgb)
+    mask = _enlarged(found.mask, rgb)
     if inpainting == "telea":
         radius = max(1.0, _TELEA_RADIUS * max(rgb.shape[:2]) / 1000)
         return HairFree(np.asarray(cv2.inpaint(rgb, mask.view(np.uint8), radius, cv2.INPAINT_TELEA), np.uint8), mask)
-    return HairFree(inpaint(rgb, mask, shrink=max(1, round(max(rgb.shape[:2]) / _FILL_SIDE))), mask)
+    shrink = max(1, round(max(found.mask.shape) / _FILL_SIDE))
+    return HairFree(inpaint(rgb, mask, shrink=shrink, smaller=found), mask)
 
 
 def hair_mask(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """(H, W, 3) uint8 -> (H, W) bool: dark hair with a small margin; its mean is the hair cover."""
+    return _enlarged(_find(rgb).mask, rgb)
+
+
+def _find(rgb: NDArray[np.uint8]) -> Smaller:
+    """The picture made smaller for looking, and the hair in that with its margin."""
     height, width = rgb.shape[:2]
     shrink = max(1, round(max(height, width) / _WORKING_SIDE))
     size = (-(-width // shrink), -(-height // shrink))
-    small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA) if shrink > 1 else rgb
+    small = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8) if shrink > 1 else rgb
     unit = max(size) / 1000
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (max(3, _odd(_CROSS * unit)),) * 2)
     dark = cv2.morphologyEx(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), cv2.MORPH_BLACKHAT, cross)
     straight = opened_by_any(dark > _THRESHOLD, _lines(max(3, _odd(_STRAIGHT * unit))))
-    hair: NDArray = _extended(straight, _EXTENT * unit)
-    if not hair.any():
+    hair = _extended(straight, _EXTENT * unit)
+    if hair.any():
+        hair = np.asarray(cv2.dilate(hair, _disc(_odd(_MARGIN * unit))), np.uint8)
+    return Smaller(small, hair.view(np.bool_))
+
+
+def _enlarged(small: NDArray[np.bool_], rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """A mask of the smaller picture as one of the picture, smooth at its border."""
+    height, width = rgb.shape[:2]
+    if small.shape == (height, width):
+        return small
+    if not small.any():
         return np.zeros((height, width), np.bool_)
-    hair = cv2.dilate(hair * np.uint8(255), _disc(_odd(_MARGIN * unit)))
-    if shrink > 1:
-        hair = cv2.resize(hair, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(hair > 100, np.bool_)
+    grey = cv2.resize(small * np.uint8(255), (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(grey > _HALF, np.bool_)
 
 
 @lru_cache(maxsize=16)

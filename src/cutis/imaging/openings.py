@@ -31,25 +31,34 @@ def opened_by_any(mask: NDArray[np.bool_], elements: Sequence[Offsets]) -> NDArr
     height, width = mask.shape
     reach = max(max(abs(row), abs(column)) for element in elements for row, column in element)
     words, inside = _packed(mask, reach)
-    columns = {column for element in elements for _, column in element}
-    moved = {column: _moved(words, column, len(inside)) for column in columns}
-    spread = {column: np.zeros_like(words) for column in columns}
-    rows = {column: _rows(spread[column], len(inside)) for column in columns}
+    length = len(inside)  # words a row
+    moved = {column: _moved(words, column) for column in {c for element in elements for _, c in element}}
+    spread: dict[int, NDArray[np.uint64]] = {}  # column -> what stays, before it is moved there
+    frame = np.tile(inside, height)
+    eroded = np.empty_like(frame)
+
+    def seen_from(row: int) -> slice:
+        """The picture's rows, `row` further down."""
+        return slice((reach + row) * length, (reach + row + height) * length)
+
     for element in elements:
-        eroded = np.tile(inside, (height, 1))
+        np.copyto(eroded, frame)
         for part in _apart(element):
             for row, column in part:
-                np.bitwise_and(eroded, moved[column][reach + row : reach + row + height], out=eroded)
+                np.bitwise_and(eroded, moved[column][seen_from(row)], out=eroded)
             if not eroded.any():
                 break
         else:
             for row, column in element:
-                into = rows[column][reach - row : reach - row + height]
+                if column not in spread:
+                    spread[column] = np.zeros_like(words)
+                into = spread[column][1:-1][seen_from(-row)]
                 np.bitwise_or(into, eroded, out=into)
-    opened = np.zeros((height, len(inside)), np.uint64)
+    opened = np.zeros_like(frame)
     for column, bits in spread.items():
-        np.bitwise_or(opened, _moved(bits, column, len(inside))[reach : reach + height], out=opened)
-    return np.unpackbits(opened.view(np.uint8), axis=1, count=width, bitorder="little").view(np.bool_)
+        np.bitwise_or(opened, _moved(bits, column)[seen_from(0)], out=opened)
+    rows = opened.view(np.uint8).reshape(height, -1)
+    return np.unpackbits(rows, axis=1, count=width, bitorder="little").view(np.bool_)
 
 
 def _apart(element: Offsets) -> tuple[Offsets, ...]:
@@ -68,24 +77,21 @@ def _packed(mask: NDArray[np.bool_], reach: int) -> tuple[NDArray[np.uint64], ND
     moved out of a row or into it is never another row's.
     """
     height, width = mask.shape
-    count = -(-width // _WORD)
-    bits = np.ones((height, (count + 1) * _WORD), np.bool_)
-    bits[:, :width] = mask
-    words = np.full((height + 2 * reach) * (count + 1) + 2, ~np.uint64(0))
-    _rows(words, count + 1)[reach : reach + height] = np.packbits(bits, axis=1, bitorder="little").view("<u8")
-    inside = np.packbits(np.arange((count + 1) * _WORD) < width, bitorder="little").view("<u8")
+    length = -(-width // _WORD) + 1
+    bytes_ = np.packbits(mask, axis=1, bitorder="little")
+    words = np.full((height + 2 * reach) * length + 2, ~np.uint64(0))
+    rows = words[1:-1].view(np.uint8).reshape(-1, 8 * length)[reach : reach + height]
+    rows[:, : bytes_.shape[1]] = bytes_
+    if over := width % 8:
+        rows[:, bytes_.shape[1] - 1] |= np.uint8(0xFF << over & 0xFF)
+    inside = np.packbits(np.arange(length * _WORD) < width, bitorder="little").view("<u8")
     return words, inside.astype(np.uint64)
 
 
-def _rows(words: NDArray[np.uint64], length: int) -> NDArray[np.uint64]:
-    """The words without the first and the last as rows; a view."""
-    return words[1:-1].reshape(-1, length)
-
-
-def _moved(words: NDArray[np.uint64], column: int, length: int) -> NDArray[np.uint64]:
-    """Rows whose bit x is what bit x + column was."""
+def _moved(words: NDArray[np.uint64], column: int) -> NDArray[np.uint64]:
+    """All words but the first and the last; bit x of a row is what bit x + column was."""
     if column == 0:
-        return _rows(words, length)
+        return words[1:-1]
     far, near = np.uint64(_WORD - abs(column)), np.uint64(abs(column))
     if column > 0:
         found = words[1:-1] >> near
@@ -93,4 +99,4 @@ def _moved(words: NDArray[np.uint64], column: int, length: int) -> NDArray[np.ui
     else:
         found = words[1:-1] << near
         found |= words[:-2] >> far
-    return found.reshape(-1, length)
+    return found
