@@ -24,7 +24,7 @@ from cutis.recipes.contrastive_run import train_contrastive  # noqa: E402
 from cutis.recipes.folder import build  # noqa: E402
 from cutis.recipes.knowledge_mining_config import KnowledgeMiningConfig  # noqa: E402
 from cutis.recipes.knowledge_mining_run import train_knowledge_mining  # noqa: E402
-from cutis.recipes.run import build_network, load_run  # noqa: E402
+from cutis.recipes.run import build_network, load_run, load_segmenter  # noqa: E402
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "knowledge-mining"
 TINY = {
@@ -123,6 +123,16 @@ def test_resumed_equals_uninterrupted_and_starts_a_mining_run(data, tmp_path):
     fresh = dict(build_network(first.config).named_parameters())
     for name, value in whole.network.named_parameters():
         torch.testing.assert_close(begun[name], value if name.startswith("encoder") else fresh[name])
+
+
+def test_a_run_without_masks_is_no_segmenter(tmp_path):
+    for recipe, words in (("contrastive", "an encoder and no masks"), ("prompting", "cutis evaluate-prompts")):
+        (tmp_path / "config.yaml").write_text(f"recipe: {recipe}\n")
+        with pytest.raises(CutisError, match=words):
+            load_segmenter(tmp_path)
+    (tmp_path / "config.yaml").write_text("task: symmetry\n")
+    with pytest.raises(CutisError, match="run of task symmetry: give a segmenter's"):
+        load_segmenter(tmp_path)
 
 
 def test_weights_that_do_not_fit_are_said(data, tmp_path):

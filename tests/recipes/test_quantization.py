@@ -187,5 +187,5 @@ def test_what_is_no_segmenter_is_refused(drawn, start, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     (other / "config.yaml").write_text("recipe: prompting\n", encoding="utf-8")
-    with pytest.raises(CutisError, match="is no segmenter's run"):
+    with pytest.raises(CutisError, match="finds what it is pointed to"):
         train(drawn, other, tmp_path / "out")

@@ -56,9 +56,9 @@ def of_run(folder: Path, predict_mask: PredictMask) -> Subject:
     """A training run with its own split: one image at a time, torch has the cores or a GPU. Needs cutis[train]."""
     import torch
 
-    from cutis.recipes.run import load_run
+    from cutis.recipes.run import load_segmenter
 
-    made = load_run(folder)
+    made = load_segmenter(folder)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = NetworkModel(made.network, made.preprocessing, threshold=made.threshold, device=device)
     division = made.config.split

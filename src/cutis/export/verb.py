@@ -84,10 +84,10 @@ def export_run(
     """
     from cutis.export.executorch_verb import write_programs
     from cutis.export.onnx import export_onnx
-    from cutis.recipes.run import load_run
+    from cutis.recipes.run import load_segmenter
 
     console = printer()
-    run = load_run(folder)
+    run = load_segmenter(folder)
     parts = _parts(run, data) if data else None  # a wrong folder is said before minutes of work
     name = name or run.name
     fp32 = output / f"{name}-fp32.onnx"

@@ -137,9 +137,9 @@ def _asking(ask: Ask) -> tuple[Asking, dict[str, Any], int]:
 
         from cutis.evaluation.predictors import NetworkModel
         from cutis.recipes.folder import best_checkpoint, digest
-        from cutis.recipes.run import load_run
+        from cutis.recipes.run import load_segmenter
 
-        made = load_run(Path(ask.model))
+        made = load_segmenter(Path(ask.model))
         device = "cuda" if torch.cuda.is_available() else "cpu"
         model: Any = NetworkModel(made.network, made.preprocessing, threshold=made.threshold, device=device)
         settings: dict[str, Any] = {"model": made.name, "model_sha256": digest(best_checkpoint(Path(ask.model)))}

@@ -51,7 +51,7 @@ from cutis.recipes.folder import (
     versions,
 )
 from cutis.recipes.predicted_masks import with_masks_of
-from cutis.recipes.run import Run, load_run
+from cutis.recipes.run import Run, load_segmenter
 from cutis.recipes.symmetry_maps import maps_key, symmetry_maps
 
 __all__ = [
@@ -182,7 +182,7 @@ def train_classifier(
     parts = class_parts(config, data)
     train, validation = parts["train"], thin(parts["validation"], config.validation_images)
     sources = Sources(
-        load_classifier_run(symmetry) if symmetry else None, load_run(segmenter) if segmenter else None, cache
+        load_classifier_run(symmetry) if symmetry else None, load_segmenter(segmenter) if segmenter else None, cache
     )
     sides = [
         _side(config, samples, sources, what, say)

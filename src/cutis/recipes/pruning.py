@@ -36,7 +36,7 @@ from cutis.recipes.config import SupervisedConfig
 from cutis.recipes.fine_tuning import fine_tuned
 from cutis.recipes.folder import begin, best_checkpoint, build, decoding, digest, stage, thin
 from cutis.recipes.pruning_config import PruningConfig, SemanticStep, Step
-from cutis.recipes.run import Run, as_they_are, load_run, parts_of, train_supervised
+from cutis.recipes.run import Run, as_they_are, load_run, load_segmenter, parts_of, train_supervised
 from cutis.teachers.cache import open_teacher_cache
 
 __all__ = ["Accuracy", "Instruments", "Latency", "Pruned", "prune"]
@@ -133,7 +133,7 @@ def prune(
     `teacher`: a teacher's cache of the run's training images, whose probabilities are the anchor maps of Eq. 5; without
     one the unpruned network's own are. With `resume`, what was done stays, and what was cut off goes on.
     """
-    run = load_run(source)
+    run = load_segmenter(source)
     _remember(config, source, folder, teacher, resume)
     parts = parts_of(run.config, data, say)
     for part in ("train", "validation"):

@@ -12,14 +12,12 @@ from cutis.errors import CutisError
 from cutis.layers.simulated_quantization import SimulatedQuantization
 from cutis.recipes.config import SegmentationConfig
 from cutis.recipes.fine_tuning import fine_tuned
-from cutis.recipes.folder import recipe_of, same_data, task_of
+from cutis.recipes.folder import same_data
 from cutis.recipes.quantization import QuantizationAware
 from cutis.recipes.quantization_config import QuantizationConfig, QuantizationFineTuning
-from cutis.recipes.run import Prepared, Run, as_they_are, carry_out, load_run, prepare, training_batches
+from cutis.recipes.run import Prepared, Run, as_they_are, carry_out, load_segmenter, prepare, training_batches
 
 __all__ = ["train_quantization"]
-
-_NO_SEGMENTER = ("contrastive", "prompting")
 
 
 def train_quantization(
@@ -38,9 +36,7 @@ def train_quantization(
 
     What comes of it is in `folder`: the same network with other weights, and nothing in it that rounds.
     """
-    if task_of(start) != "segmentation" or recipe_of(start) in _NO_SEGMENTER:
-        raise CutisError(f"{start} is no segmenter's run: only segmenters are fine-tuned for INT8")
-    config = _config(load_run(start).config, asked)
+    config = _config(load_segmenter(start).config, asked)
     ready = prepare(config, data, folder, cache=cache, resume=resume, start=start, say=say)
     if resume and same_data(folder, ready.facts).get("start") != ready.facts["start"]:
         raise CutisError(f"{folder} was begun from another run than {start}: resume with the same")

@@ -42,6 +42,7 @@ from cutis.recipes.folder import (
     same_data,
     silent,
     take_over,
+    task_of,
     thin,
     versions,
 )
@@ -58,6 +59,7 @@ __all__ = [
     "as_they_are",
     "carry_out",
     "load_run",
+    "load_segmenter",
     "parts_of",
     "prepare",
     "train_supervised",
@@ -73,6 +75,10 @@ CONFIGS: Mapping[str, type[SegmentationConfig]] = {
     "quantization": QuantizationConfig,
 }
 """The field `recipe` of a segmenter's configuration ('supervised' where there is none) -> what validates it."""
+_NO_SEGMENTER = {
+    "contrastive": "has trained an encoder and no masks: train on from it with 'cutis train ... --start'",
+    "prompting": "finds what it is pointed to: see 'cutis evaluate-prompts' and 'cutis analyze --box'",
+}
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,15 @@ def load_run(folder: Path) -> Run:
     config, facts = read_folder(folder, CONFIGS.get(recipe_of(folder), SupervisedConfig))
     best_checkpoint(folder)  # missing is said before a network is built
     return Run(folder, config, restore(build_network(config), folder), facts)
+
+
+def load_segmenter(folder: Path) -> Run:
+    """`load_run` of what finds lesions by itself; a run of another task, or that only prepared one, is refused."""
+    if (task := task_of(folder)) != "segmentation":
+        raise CutisError(f"{folder} is a run of task {task}: give a segmenter's")
+    if reason := _NO_SEGMENTER.get(recipe_of(folder)):
+        raise CutisError(f"{folder} {reason}")
+    return load_run(folder)
 
 
 def build_network(config: SegmentationConfig) -> nn.Module:

@@ -28,7 +28,7 @@ from cutis.imaging.read import read_image
 from cutis.recipes.config import SegmentationConfig, SupervisedConfig, load_config, parse_flags
 from cutis.recipes.distillation_config import TeacherChoice
 from cutis.recipes.folder import decoding
-from cutis.recipes.run import CONFIGS, load_run, parts_of
+from cutis.recipes.run import CONFIGS, load_segmenter, parts_of
 from cutis.teachers.base import Live, Source, Teacher, normalised
 from cutis.teachers.cache import TeacherCache, describe, fill, open_teacher_cache
 from cutis.teachers.clipseg import load_clipseg
@@ -177,7 +177,7 @@ def _prompter(folder: Path | None, device: str) -> Teacher | None:
 
 
 def _named_run(folder: Path, device: str) -> tuple[str, nn.Module, Preprocessing]:
-    run = load_run(folder)
+    run = load_segmenter(folder)
     return run.name, run.network.to(device), run.preprocessing
 
 
