@@ -69,6 +69,13 @@ def test_every_figure_is_on_the_card(sources, exported):
     assert options in card and "{" not in card.replace(options, "")  # no field of the template is left over
 
 
+def test_what_was_pruned_is_on_the_card(sources):
+    path = sources.run / "run.json"
+    pruned = {"by": {"kind": "fisher"}, "left": {"encoder.stage4.entry": [16, 8]}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"pruned": pruned}))
+    assert "pruned last by fisher (encoder.stage4.entry 16 to 8 channels), 4,321 parameters" in model_card(sources)
+
+
 def drop(path: Path, *keys) -> None:
     content = json.loads(path.read_text())
     inner = content

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,7 +129,7 @@ def model_card(sources: Sources) -> str:
         version=models[0].facts["cutis.version"],
         size=preprocessing["size"],
         threshold=config["threshold"],
-        network=f"{config['network']['name']} {json.dumps(config['network'].get('options', {}))}",
+        network=_network(config["network"], facts),
         parameters=figure(facts, "parameters", sources.run),
         files=files_table(models),
         counts=_counts(figure(facts, "data", sources.run)["counts"], config["datasets"]),
@@ -151,6 +151,15 @@ def model_card(sources: Sources) -> str:
         failures="\n\n".join(report.failures() for report in reports),
         notes=read_text(sources.notes).strip(),
     )
+
+
+def _network(settings: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
+    """Name and options, and how many channels pruning left of which blocks."""
+    words = f"{settings['name']} {json.dumps(settings.get('options', {}))}"
+    if not (pruned := facts.get("pruned")):
+        return words
+    left = ", ".join(f"{block} {was} to {now}" for block, (was, now) in pruned["left"].items())
+    return f"{words}, pruned last by {pruned['by']['kind']} ({left} channels)"
 
 
 @dataclass(frozen=True)
