@@ -103,13 +103,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--results", type=Path, required=True, help="folder of 'cutis experiment knowledge-mining'")
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument(
+        "--dataset", action="append", help="one of the experiment's, again for another; all unless given"
+    )
     parser.add_argument("--cache", type=Path, default=Path(".cache/cutis"))
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/mining-pool.json"))
     options = parser.parse_args()
     grid = read_mining_grid(options.results)
     groups: dict[tuple[str, float, int], list[MiningJob]] = defaultdict(list)
     for job in jobs_of(grid):
-        if finished(job, options.results):
+        if finished(job, options.results) and job.dataset in (options.dataset or [job.dataset]):
             groups[job.dataset, job.share, job.seed].append(job)
     found: dict[tuple[str, float], dict[int, dict[str, dict[str, float]]]] = defaultdict(dict)
     facts: list[dict[str, Any]] = []

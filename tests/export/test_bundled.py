@@ -22,9 +22,11 @@ def test_together_under_ten_megabytes():
     assert sum(path.stat().st_size for path in FILES.values()) < 10e6
 
 
-def test_metadata_differs_in_the_precision_alone():
+def test_metadata_differs_in_precision_and_seal_alone():
     found = {precision: open_session(path).get_modelmeta().custom_metadata_map for precision, path in FILES.items()}
     assert {precision: facts.pop("cutis.precision") for precision, facts in found.items()} == {p: p for p in FILES}
+    seals = {facts.pop("cutis.seal") for facts in found.values()}  # of each file's own bytes
+    assert len(seals) == len(FILES)
     assert found["fp32"] == found["int8"]
 
 

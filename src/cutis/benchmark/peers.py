@@ -50,7 +50,7 @@ _REPVIT = {
 SEGMENTERS: Mapping[str, Peer] = MappingProxyType(
     {
         "sparsesegnet": Peer(
-            "SparseSegNet, as bundled", "cutis", "sparsesegnet",
+            "SparseSegNet, unpruned", "cutis", "sparsesegnet",
             {"widths": [32, 96, 192, 192], "depths": [1, 2, 2, 3]},
         ),
         "unet-resnet34": Peer("U-Net (ResNet-34)", _SMP, "unet", {"encoder": "resnet34"}),
@@ -61,7 +61,8 @@ SEGMENTERS: Mapping[str, Peer] = MappingProxyType(
         "segformer-b0": Peer("SegFormer-B0", _TRANSFORMERS, "segformer", {}),
     }
 )  # fmt: skip
-"""Name -> a segmenter; the first is ours with random weights, for sizes that the bundled file does not have."""
+"""Name -> a segmenter; the first is ours with random weights, for sizes that the bundled file does not have, and before
+the pruning that took a fifth of that one's products."""
 
 ENCODERS: Mapping[str, Peer] = MappingProxyType(
     {

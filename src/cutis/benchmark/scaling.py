@@ -1,7 +1,7 @@
 """`cutis benchmark latency`: how a forward pass grows with the image's side, and shrinks with threads.
 
-Any side takes a network of that side, so ours is SparseSegNet as bundled with random weights, beside peers likewise
-untrained; programs of one question take turns. Ratios are to the first row's program in the same rounds.
+Any side takes a network of that side, so ours is SparseSegNet as it was before pruning, with random weights, beside
+peers likewise untrained; programs of one question take turns. Ratios are to the first row's program in the same rounds.
 """
 
 from __future__ import annotations
