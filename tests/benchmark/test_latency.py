@@ -27,11 +27,17 @@ class Clock:
 
 def test_programs_take_turns_and_warm_up_is_thrown_away():
     clock, log, told = Clock(), [], []
-    programs = {"a": clock.program("a", 1.0, log), "b": clock.program("b", 0.25, log)}
+    programs = {"a": clock.program("a", 0.5, log), "b": clock.program("b", 0.25, log)}
     times = interleave(programs, Protocol(1, 2, 2), clock=clock, tell=lambda *at: told.append(at))
     assert "".join(log) == "aaabbb" * 3  # one unmeasured and two measured calls a turn
-    assert times["a"].tolist() == [[1.0, 1.0]] * 2 and times["b"].tolist() == [[0.25, 0.25]] * 2
+    assert times["a"].tolist() == [[0.5, 0.5]] * 2 and times["b"].tolist() == [[0.25, 0.25]] * 2
     assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_what_takes_seconds_is_measured_at_once():
+    clock, log = Clock(), []
+    times = interleave({"a": clock.program("a", 2.0, log)}, Protocol(0, 2, 2), clock=clock)
+    assert "".join(log) == "aaaa" and times["a"].tolist() == [[2.0, 2.0]] * 2
 
 
 def test_a_ratio_is_taken_round_by_round():

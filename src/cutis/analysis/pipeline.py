@@ -210,12 +210,12 @@ def _cleaned(
     square: NDArray[np.uint8], frame: Frame, whole: NDArray[np.float32], model: Segmenter, refined: Refinement | None
 ) -> _Segmented:
     probability = frame.crop(whole)
-    raw = np.rint(probability * 255).astype(np.uint8)
+    raw = np.asarray(cv2.convertScaleAbs(probability, alpha=255), np.uint8)  # rounded
     above = raw > _level(model)
     lesion = clean_mask(above)
     cleaned = raw.copy()
-    cleaned[above & ~lesion] = 0
-    cleaned[lesion & ~above] = 255
+    np.copyto(cleaned, 0, where=above & ~lesion)
+    np.copyto(cleaned, 255, where=lesion & ~above)
     confidence = float(probability[lesion].mean()) if lesion.any() else 0.0
     return _Segmented(square, frame, cleaned, lesion, min(1.0, confidence), refined)
 

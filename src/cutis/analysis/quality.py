@@ -59,14 +59,14 @@ def judge(look: Look) -> Quality:
     hidden = _dark_corners(grey, look.lesion)
     seen = ~hidden
     skin = seen if look.lesion is None else seen & ~look.lesion
-    cover = look.hair if look.hair is not None else float(hair_mask(look.picture).mean())
+    cover = look.hair if look.hair is not None else _share(hair_mask(look.picture))
     measures = {
         "sharpness": float(cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_32F))[1][0, 0]) ** 2,
         "brightness": _mean(grey, seen) / 255,
         "overexposed": _mean(grey >= 250, seen),
         "underexposed": _mean(grey <= 20, skin),
         "hair_cover": cover,
-        "dark_corners": float(hidden.mean()),
+        "dark_corners": _share(hidden),
     }
     measures = {name: round(value, 4) for name, value in measures.items()}
     return Quality(**measures, warnings=_warnings(measures, look))
@@ -106,9 +106,15 @@ def _dark_corners(grey: NDArray, lesion: NDArray[np.bool_] | None) -> NDArray[np
         return dark
     padded = cv2.copyMakeBorder(dark.view(np.uint8), 7, 7, 7, 7, cv2.BORDER_REPLICATE)  # a thin dark corner stays
     opened = cv2.morphologyEx(padded, cv2.MORPH_OPEN, MASK_KERNEL)[7:-7, 7:-7]
-    _, labels = cv2.connectedComponents(np.ascontiguousarray(opened), connectivity=4)
-    corners = {int(labels[y, x]) for y in (0, -1) for x in (0, -1)} - {0}
-    return np.isin(labels, list(corners)) if corners else np.zeros_like(dark)
+    count, labels = cv2.connectedComponents(np.ascontiguousarray(opened), connectivity=4)
+    in_corner = np.zeros(count, np.bool_)
+    in_corner[labels[:: max(1, len(labels) - 1), :: max(1, labels.shape[1] - 1)]] = True
+    in_corner[0] = False  # what is not dark
+    return np.asarray(np.take(in_corner, labels), np.bool_)
+
+
+def _share(mask: NDArray[np.bool_]) -> float:
+    return cv2.countNonZero(mask.view(np.uint8)) / mask.size
 
 
 def _mean(values: NDArray, where: NDArray[np.bool_]) -> float:

@@ -23,11 +23,15 @@ OWN_TIME: Callable[[], float] = time.perf_counter if sys.platform == "win32" els
 """The thread's own seconds, which other work on the machine does not stretch; Windows counts them too coarsely."""
 
 
+LONG = 1.0
+"""Seconds: what takes as long has no use for warm caches, and its first call in a round is measured."""
+
+
 class Protocol(NamedTuple):
     """`warmup` rounds that are thrown away, then `rounds`.
 
     In each round every program is called once unmeasured, so that its own data is in the caches again, and then `calls`
-    times measured.
+    times measured; what takes `LONG` is measured at once.
     """
 
     warmup: int
@@ -57,9 +61,12 @@ def interleave(
     total = protocol.warmup + protocol.rounds
     for turn in range(total):
         for name, program in programs.items():
+            start = clock()
             program()
-            measured = []
-            for _ in range(protocol.calls):
+            measured = [clock() - start]
+            if measured[0] < LONG:
+                measured.clear()
+            while len(measured) < protocol.calls:
                 start = clock()
                 program()
                 measured.append(clock() - start)

@@ -76,13 +76,13 @@ def measure_peers(
 
 
 def groups_of(contenders: Sequence[Contender], rounds: int) -> list[Group]:
-    """By how long a forward pass takes: many rounds for what takes milliseconds, three for seconds, one for more."""
+    """By how long a forward pass takes: many rounds for what takes milliseconds, two for seconds, one for more."""
     light = tuple(c for c in contenders if c.peer not in ENCODERS)
     heavy = tuple(c for c in contenders if c.peer in ENCODERS and c.products.weighted < _GIANT)
     giant = tuple(c for c in contenders if c.peer in ENCODERS and c.products.weighted >= _GIANT)
     groups = [
         Group("milliseconds", light, Protocol(2, rounds, 2), False),
-        Group("seconds", heavy, Protocol(0, min(3, rounds), 1), False),
+        Group("seconds", heavy, Protocol(0, min(2, rounds), 1), False),
         Group("minutes", giant, Protocol(0, 1, 1), True),
     ]
     return [group for group in groups if group.contenders]

@@ -8,6 +8,7 @@ on a picture without hair is after a few of its pixels.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,36 +30,40 @@ def opened_by_any(mask: NDArray[np.bool_], elements: Sequence[Offsets]) -> NDArr
     array([[0, 1, 1, 1, 0, 0]])
     """
     height, width = mask.shape
-    reach = max(max(abs(row), abs(column)) for element in elements for row, column in element)
+    reach, columns = _reached(tuple(elements))
     words, inside = _packed(mask, reach)
     length = len(inside)  # words a row
-    moved = {column: _moved(words, column) for column in {c for element in elements for _, c in element}}
+    moved = {column: _moved(words, column) for column in columns}
     spread: dict[int, NDArray[np.uint64]] = {}  # column -> what stays, before it is moved there
     frame = np.tile(inside, height)
     eroded = np.empty_like(frame)
-
-    def seen_from(row: int) -> slice:
-        """The picture's rows, `row` further down."""
-        return slice((reach + row) * length, (reach + row + height) * length)
-
+    # The picture's rows, so many further down.
+    down = {row: slice((reach + row) * length, (reach + row + height) * length) for row in range(-reach, reach + 1)}
     for element in elements:
         np.copyto(eroded, frame)
         for part in _apart(element):
             for row, column in part:
-                np.bitwise_and(eroded, moved[column][seen_from(row)], out=eroded)
+                np.bitwise_and(eroded, moved[column][down[row]], out=eroded)
             if not eroded.any():
                 break
         else:
             for row, column in element:
                 if column not in spread:
                     spread[column] = np.zeros_like(words)
-                into = spread[column][1:-1][seen_from(-row)]
+                into = spread[column][1:-1][down[-row]]
                 np.bitwise_or(into, eroded, out=into)
     opened = np.zeros_like(frame)
     for column, bits in spread.items():
-        np.bitwise_or(opened, _moved(bits, column)[seen_from(0)], out=opened)
+        np.bitwise_or(opened, _moved(bits, column)[down[0]], out=opened)
     rows = opened.view(np.uint8).reshape(height, -1)
     return np.unpackbits(rows, axis=1, count=width, bitorder="little").view(np.bool_)
+
+
+@lru_cache(maxsize=16)
+def _reached(elements: tuple[Offsets, ...]) -> tuple[int, frozenset[int]]:
+    """How far they reach from their centres, and the columns that are in them."""
+    columns = frozenset(column for element in elements for _, column in element)
+    return max(*(abs(row) for element in elements for row, _ in element), *map(abs, columns)), columns
 
 
 def _apart(element: Offsets) -> tuple[Offsets, ...]:
