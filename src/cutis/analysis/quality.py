@@ -61,10 +61,10 @@ def judge(look: Look) -> Quality:
     skin = seen if look.lesion is None else seen & ~look.lesion
     cover = look.hair if look.hair is not None else _share(hair_mask(look.picture))
     measures = {
-        "sharpness": float(cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_32F))[1][0, 0]) ** 2,
-        "brightness": _mean(grey, seen) / 255,
-        "overexposed": _mean(grey >= 250, seen),
-        "underexposed": _mean(grey <= 20, skin),
+        "sharpness": float(cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))[1][0, 0]) ** 2,
+        "brightness": cv2.mean(grey, seen.view(np.uint8))[0] / 255,
+        "overexposed": _share((grey >= 250) & seen, seen),
+        "underexposed": _share((grey <= 20) & skin, skin),
         "hair_cover": cover,
         "dark_corners": _share(hidden),
     }
@@ -113,10 +113,7 @@ def _dark_corners(grey: NDArray, lesion: NDArray[np.bool_] | None) -> NDArray[np
     return np.asarray(np.take(in_corner, labels), np.bool_)
 
 
-def _share(mask: NDArray[np.bool_]) -> float:
-    return cv2.countNonZero(mask.view(np.uint8)) / mask.size
-
-
-def _mean(values: NDArray, where: NDArray[np.bool_]) -> float:
-    """Mean of `values` (bool or uint8) where `where`; 0 where that is nowhere."""
-    return float(cv2.mean(values.view(np.uint8), where.view(np.uint8))[0])
+def _share(mask: NDArray[np.bool_], of: NDArray[np.bool_] | None = None) -> float:
+    """How much of all pixels, or of those in `of`, which holds it, is in `mask`; 0 of none."""
+    whole = mask.size if of is None else cv2.countNonZero(of.view(np.uint8))
+    return cv2.countNonZero(mask.view(np.uint8)) / max(1, whole)

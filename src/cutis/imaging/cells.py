@@ -35,7 +35,9 @@ def spread(activation: NDArray[np.floating], size: int, cells: Cells) -> NDArray
     [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
     """
     down, across = (_weights(count, size, cells) for count in activation.shape)
-    return (down @ np.asarray(activation, np.float32) @ across.T).astype(np.float32)
+    rows = down @ np.asarray(activation, np.float32)
+    # Not BLAS: it would take all cores for this, and let them spin long after, in the way of the next picture.
+    return np.einsum("ij,jk->ik", rows, np.ascontiguousarray(across.T)).astype(np.float32)
 
 
 def _weights(count: int, size: int, cells: Cells) -> NDArray[np.float32]:
