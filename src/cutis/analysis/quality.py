@@ -106,8 +106,8 @@ def _dark_corners(grey: NDArray, lesion: NDArray[np.bool_] | None) -> NDArray[np
         return dark
     padded = cv2.copyMakeBorder(dark.view(np.uint8), 7, 7, 7, 7, cv2.BORDER_REPLICATE)  # a thin dark corner stays
     opened = cv2.morphologyEx(padded, cv2.MORPH_OPEN, MASK_KERNEL)[7:-7, 7:-7]
-    count, labels = cv2.connectedComponents(np.ascontiguousarray(opened), connectivity=4)
-    labels = np.asarray(labels, np.int32)
+    count, found = cv2.connectedComponents(np.ascontiguousarray(opened), connectivity=4)
+    labels: NDArray[np.int32] = np.asarray(found, np.int32)
     in_corner = np.zeros(count, np.bool_)
     in_corner[labels[:: max(1, len(labels) - 1), :: max(1, labels.shape[1] - 1)]] = True
     in_corner[0] = False  # what is not dark
