@@ -19,7 +19,7 @@ from cutis.benchmark.forward import forward
 from cutis.benchmark.latency import Protocol, interleave, spread
 from cutis.benchmark.machine import watching
 from cutis.benchmark.result import Result, Row, progress, publish
-from cutis.benchmark.untrained import TOLERANCE, TOLERANCES, make_network, write_untrained
+from cutis.benchmark.untrained import make_network, tolerance_of, write_untrained
 from cutis.errors import CutisError
 from cutis.experiments.paper import slsnet_tables
 
@@ -90,7 +90,7 @@ def _exported(name: str, size: int, folder: Path) -> tuple[dict[str, float], dic
     found = budget(network, size)
     files, reasons = write_untrained(
         network, name, size, folder, candidates=[Candidate("mean", float_last=True)],
-        tolerance=TOLERANCES.get(name, TOLERANCE),
+        tolerance=tolerance_of(name),
     )  # fmt: skip
     for precision, reason in reasons.items():
         raise CutisError(f"{name} at {size} pixels cannot be had in {precision}: {reason}")

@@ -15,10 +15,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cutis.benchmark import untrained
 from cutis.benchmark.peers import ENCODERS, build_peer, peer_named, version_of
 from cutis.benchmark.products import Products, of_network
-from cutis.benchmark.untrained import TOLERANCES, settle, write_untrained
+from cutis.benchmark.untrained import settle, tolerance_of, write_untrained
 from cutis.errors import CutisError
 from cutis.files import atomic_write
 
@@ -78,8 +77,7 @@ def make(name: str, size: int, folder: Path) -> None:
 
 def _write_segmenter(network: nn.Module, name: str, size: int, folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
     try:
-        tolerance = TOLERANCES.get(peer_named(name).network, untrained.TOLERANCE)
-        return write_untrained(network, name, size, folder, tolerance=tolerance)
+        return write_untrained(network, name, size, folder, tolerance=tolerance_of(peer_named(name).network))
     except Exception as error:  # the exporter's own, of many kinds: a peer that does not export is timed in torch
         return {}, dict.fromkeys(("fp32", "int8"), _line(error))
 

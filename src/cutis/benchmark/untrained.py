@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from cutis.export.int8 import Candidate
     from cutis.recipes.config import NetworkSettings
 
-__all__ = ["TOLERANCE", "TOLERANCES", "make_network", "settle", "write_untrained"]
+__all__ = ["TOLERANCE", "make_network", "settle", "tolerance_of", "write_untrained"]
 
 TOLERANCE = 2e-3
 """Largest difference of a probability between torch and ONNX: an untrained U-Net in torch is 5e-5 from float64."""
-TOLERANCES = {"slsnet": 0.05, "lraspp": 0.05, "enet": 1.0, "segnet": 1.0}
+_TOLERANCES = {"slsnet": 0.05, "lraspp": 0.05, "enet": 1.0, "segnet": 1.0}
 """Of untrained networks, by their registered names, that turn rounding into more than that. On noise, an untrained
 SLSNet in torch is 3e-4 from float64 and its file at 256 pixels 0.014 from torch; of LRASPP it is 0.012 and 0.016, at
 single pixels (6e-6 in the mean). ENet and SegNet unpool: where two values of a window are almost equal, rounding
@@ -34,6 +34,15 @@ decides which is its maximum, and single pixels are up to 0.65 from torch (0.05%
 difference tells nothing. `cutis export` holds trained ones to its own."""
 _CALIBRATED, _JUDGED = 8, 4
 _NOISE = (4, 3, 128, 128)
+
+
+def tolerance_of(network: str) -> float:
+    """What the file of an untrained network of that registered name may differ by from torch.
+
+    >>> tolerance_of("unet"), tolerance_of("lraspp")
+    (0.002, 0.05)
+    """
+    return _TOLERANCES.get(network, TOLERANCE)
 
 
 def make_network(settings: NetworkSettings) -> nn.Module:
