@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from cutis.data.synthetic import add_hairs, draw_lesion
 from cutis.imaging.hair import hair_mask, remove_hair
 from cutis.imaging.inpaint import inpaint
 
@@ -148,3 +149,11 @@ def test_a_ramp_is_continued_through_a_gap():
     mask[:, 60:66] = True
     holed = np.where(mask[..., None], 0, ramp).astype(np.uint8)
     assert np.abs(inpaint(holed, mask).astype(int) - ramp).max() <= 8
+
+
+def test_a_large_picture_is_filled_from_its_reduced_one():
+    """44.6 dB from what lay beneath; 42.7 where the fill is made eight times as coarse."""
+    drawn = draw_lesion(np.random.default_rng(0), width=1024, height=768, symmetry=1, hairs=0).image
+    hairy = add_hairs(np.random.default_rng(0), drawn, 40)[0]
+    error = remove_hair(hairy).image.astype(float) - drawn
+    assert 10 * np.log10(255**2 / (error**2).mean()) > 44
